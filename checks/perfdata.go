@@ -42,7 +42,7 @@ func (p Perfdata) State() State {
 // unit digits, quotes, and punctuation between fields are left out.
 func (p Perfdata) String() string {
 	value := "U"
-	if known := p.Value - p.Value; known == 0 {
+	if finite(p.Value) {
 		value = formatNumber(p.Value) + strings.Map(unitRune, p.Unit)
 	}
 	fields := []string{value, p.Warning.String(), p.Critical.String(), formatBound(p.Min), formatBound(p.Max)}
@@ -50,11 +50,13 @@ func (p Perfdata) String() string {
 }
 
 func formatBound(f *float64) string {
-	if f == nil || math.IsNaN(*f) || math.IsInf(*f, 0) {
+	if f == nil || !finite(*f) {
 		return ""
 	}
 	return formatNumber(*f)
 }
+
+func finite(f float64) bool { return !math.IsNaN(f) && !math.IsInf(f, 0) }
 
 // unitRune is r where a unit may hold it, else -1.
 func unitRune(r rune) rune {
