@@ -86,7 +86,11 @@ func (p *probe) explain(err error) finding {
 	if errors.Is(err, errLocal) {
 		return finding{Output: checks.Output{State: checks.Unknown, Text: err.Error()}}
 	}
-	text := fmt.Sprintf("%s: %s (%s)", p.phases.current(), reason(err), p.address())
+	phase := p.phases.current()
+	text := fmt.Sprintf("%s: %s (%s)", phase, reason(err), p.address())
+	if phase == "connect" && isClosed(err) && p.tls != nil && p.cert == "" {
+		text += ", perhaps for want of a client certificate"
+	}
 	return finding{Output: checks.Output{State: checks.Critical, Text: text}}
 }
 

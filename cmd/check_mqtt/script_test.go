@@ -2,6 +2,7 @@ package main
 
 import (
 	"fmt"
+	"log/slog"
 	"net"
 	"os"
 	"os/exec"
@@ -12,6 +13,9 @@ import (
 
 	"checkbus/internal/realtest"
 
+	mochi "github.com/mochi-mqtt/server/v2"
+	"github.com/mochi-mqtt/server/v2/listeners"
+	"github.com/mochi-mqtt/server/v2/packets"
 	"github.com/rogpeppe/go-internal/testscript"
 )
 
@@ -28,6 +32,10 @@ func TestMain(m *testing.M) {
 // have:
 //
 //	mosquitto FILE   run a real Mosquitto until the script ends
+//	mochi PORT [FILE]
+//	                 run a real mochi-mqtt broker, where FILE is given without
+//	                 its own $SYS but with the retained messages, "TOPIC TEXT"
+//	                 a line, that FILE has
 //	peer KIND        listen on $PEER as a broken broker, see peers_test.go
 //	gatewayd PORT    answer results on a broker as the gateway does
 //	publish PORT MS TOPIC TEXT
@@ -52,6 +60,7 @@ func TestScripts(t *testing.T) {
 		},
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
 			"mosquitto": startMosquitto,
+			"mochi":     startMochi,
 			"peer":      startPeer,
 			"gatewayd":  startGatewayd,
 			"publish":   startPublisher,
@@ -93,6 +102,42 @@ func startMosquitto(ts *testscript.TestScript, neg bool, args []string) {
 	})
 	for _, port := range ports {
 		waitForPort(ts, "127.0.0.1:"+port)
+	}
+}
+
+// allowAll lets everyone do everything on a mochi-mqtt broker.
+type allowAll struct{ mochi.HookBase }
+
+func (*allowAll) ID() string { return "allow-all" }
+func (*allowAll) Provides(event byte) bool {
+	return event == mochi.OnConnectAuthenticate || event == mochi.OnACLCheck
+}
+func (*allowAll) OnConnectAuthenticate(*mochi.Client, packets.Packet) bool { return true }
+func (*allowAll) OnACLCheck(*mochi.Client, string, bool) bool              { return true }
+
+// startMochi runs the broker library that checkbus stands on.
+func startMochi(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) == 0 {
+		ts.Fatalf("usage: mochi PORT [FILE]")
+	}
+	options := &mochi.Options{InlineClient: true, SysTopicResendInterval: 1, Logger: slog.New(slog.DiscardHandler)}
+	if len(args) > 1 {
+		options.SysTopicResendInterval = 3600
+	}
+	server := mochi.New(options)
+	ts.Check(server.AddHook(new(allowAll), nil))
+	ts.Check(server.AddListener(listeners.NewTCP(listeners.Config{ID: "tcp", Address: "127.0.0.1:" + args[0]})))
+	ts.Check(server.Serve())
+	ts.Defer(func() { server.Close() })
+	if len(args) == 1 {
+		return
+	}
+	for topic := range server.Topics.Retained.GetAll() {
+		server.Topics.Retained.Delete(topic)
+	}
+	for line := range strings.Lines(ts.ReadFile(args[1])) {
+		topic, text, _ := strings.Cut(strings.TrimSpace(line), " ")
+		ts.Check(server.Publish(topic, []byte(text), true, 0))
 	}
 }
 
