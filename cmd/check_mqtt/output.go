@@ -3,6 +3,7 @@ package main
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -44,6 +45,7 @@ func render(s *settings, f finding, took time.Duration) checks.Output {
 			out.Text += ", " + alert(item, state)
 		}
 	}
+	out.Perfdata = slices.Concat(f.passed, out.Perfdata)
 	out.State = checks.Worst(states...)
 	if s.insecure {
 		out.Text += " (certificate not verified)"

@@ -67,5 +67,5 @@ func (f *finding) take(r checks.Result) {
 		f.Long = strings.Split(long, "\n")
 	}
 	// Items that cannot be read are left out, as a core would.
-	f.Perfdata, _ = checks.ParsePerfdata(r.Perfdata)
+	f.passed, _ = checks.ParsePerfdata(r.Perfdata)
 }

@@ -30,7 +30,8 @@ type probe struct {
 // what the performance data says by its thresholds.
 type finding struct {
 	checks.Output
-	fill map[string]string // placeholders of --message
+	passed []checks.Perfdata // printed first, and not judged
+	fill   map[string]string // placeholders of --message
 }
 
 // errLocal: the fault is on this side, in a file that an option names.

@@ -58,23 +58,38 @@ func unlessClosed(err error) error {
 
 // decodeBody reads what follows the fixed header.
 func decodeBody(pk *packets.Packet, body []byte) error {
-	decode := map[byte]func([]byte) error{
-		packets.Connack:    pk.ConnackDecode,
-		packets.Publish:    pk.PublishDecode,
-		packets.Puback:     pk.PubackDecode,
-		packets.Pubrec:     pk.PubrecDecode,
-		packets.Pubrel:     pk.PubrelDecode,
-		packets.Pubcomp:    pk.PubcompDecode,
-		packets.Suback:     pk.SubackDecode,
-		packets.Pingresp:   pk.PingrespDecode,
-		packets.Disconnect: pk.DisconnectDecode,
-	}[pk.FixedHeader.Type]
+	decode := decoder(pk)
 	name := packets.PacketNames[pk.FixedHeader.Type]
 	if decode == nil {
 		return fmt.Errorf("%w: an unexpected %s packet", errMalformed, name)
 	}
 	if err := decode(body); err != nil {
 		return fmt.Errorf("%w: %s: %w", errMalformed, name, err)
+	}
+	return nil
+}
+
+// decoder is what reads a packet that a broker may send; nil for the others.
+func decoder(pk *packets.Packet) func([]byte) error {
+	switch pk.FixedHeader.Type {
+	case packets.Connack:
+		return pk.ConnackDecode
+	case packets.Publish:
+		return pk.PublishDecode
+	case packets.Puback:
+		return pk.PubackDecode
+	case packets.Pubrec:
+		return pk.PubrecDecode
+	case packets.Pubrel:
+		return pk.PubrelDecode
+	case packets.Pubcomp:
+		return pk.PubcompDecode
+	case packets.Suback:
+		return pk.SubackDecode
+	case packets.Pingresp:
+		return pk.PingrespDecode
+	case packets.Disconnect:
+		return pk.DisconnectDecode
 	}
 	return nil
 }
