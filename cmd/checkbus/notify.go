@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"log/slog"
 	"time"
 
 	"github.com/coreos/go-systemd/v22/daemon"
@@ -34,5 +35,12 @@ func watchdog(ctx context.Context, queue *spool.Queue) error {
 			return nil
 		case <-tick.C:
 		}
+	}
+}
+
+// notify tells systemd of a state (sd_notify(3)), where there is a systemd.
+func notify(log *slog.Logger, state string) {
+	if _, err := daemon.SdNotify(false, state); err != nil {
+		log.Warn("systemd not told", "state", state, "err", err)
 	}
 }

@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"errors"
 	"flag"
 	"fmt"
 	"io"
@@ -15,7 +14,6 @@ import (
 
 	"checkbus/broker"
 	"checkbus/checks"
-	"checkbus/icinga"
 	"checkbus/internal/bus"
 	"checkbus/internal/spool"
 	"checkbus/nagios"
@@ -59,14 +57,11 @@ func serve(ctx context.Context, s Settings, log *slog.Logger) error {
 	}
 	defer refusals.Close()
 
-	brk, err := broker.New(broker.Config{Listeners: s.Listener, Limits: s.Broker}, log)
+	brk, err := broker.New(s.broker(), log)
 	if err != nil {
 		return fmt.Errorf("start broker: %w", err)
 	}
-	cores, err := newCores(s, queue, log)
-	if err != nil {
-		return err
-	}
+	cores := newCores(s, queue, log)
 	b, err := bus.New(bus.Options{
 		Decoder:  checks.Decoder{Root: s.Results.Root, MaxPayload: int(s.Results.MaxPayload), MaxReason: int(s.Results.MaxReason)},
 		Queue:    queue,
@@ -79,23 +74,31 @@ func serve(ctx context.Context, s Settings, log *slog.Logger) error {
 		return err
 	}
 	brk.Handle(s.Results.Root, b.Accept)
-	brk.Denied(b.Denied)
+	brk.HandleDenied(b.Denied)
 	if err := brk.Listen(); err != nil {
 		return err
 	}
 	log.Info("checkbus started", "version", version(), "address", brk.Addr().String(), "data_dir", s.DataDir, "cores", s.cores())
 	b.PublishStatus("online")
 
+	// The broker stops last, so that its subscribers learn that the gateway
+	// leaves.
+	brokerCtx, stopBroker := context.WithCancel(context.WithoutCancel(ctx))
+	defer stopBroker()
 	g, ctx := errgroup.WithContext(ctx)
-	g.Go(func() error { return brk.Run(ctx) })
+	g.Go(func() error { return brk.Run(brokerCtx) })
 	g.Go(func() error { return b.Run(ctx) })
 	g.Go(func() error { return watchdog(ctx, queue) })
-	if _, err := daemon.SdNotify(false, daemon.SdNotifyReady); err != nil {
-		log.Warn("systemd not told that the gateway is ready", "err", err)
-	}
+	g.Go(func() error {
+		<-ctx.Done()
+		b.PublishStatus("offline")
+		stopBroker()
+		return nil
+	})
+	notify(log, daemon.SdNotifyReady)
 	<-ctx.Done()
-	_, stopping := daemon.SdNotify(false, daemon.SdNotifyStopping)
-	err = errors.Join(g.Wait(), stopping)
+	notify(log, daemon.SdNotifyStopping)
+	err = g.Wait()
 	log.Info("checkbus stopped")
 	return err
 }
@@ -107,27 +110,13 @@ func (s Settings) cores() []string {
 	if s.Nagios != nil {
 		names = append(names, "nagios")
 	}
-	if s.Icinga != nil {
-		names = append(names, "icinga")
-	}
 	return names
 }
 
-func newCores(s Settings, queue *spool.Queue, log *slog.Logger) ([]bus.Core, error) {
+func newCores(s Settings, queue *spool.Queue, log *slog.Logger) []bus.Core {
 	var cores []bus.Core
 	if s.Nagios != nil {
-		sink, err := nagios.New(*s.Nagios, log.With("sink", "nagios"))
-		if err != nil {
-			return nil, err
-		}
-		cores = append(cores, bus.Core{Name: "nagios", Sink: sink})
+		cores = append(cores, bus.Core{Name: "nagios", Sink: nagios.New(*s.Nagios, log)})
 	}
-	if s.Icinga != nil {
-		sink, err := icinga.New(*s.Icinga, handedOver(queue), log.With("sink", "icinga"))
-		if err != nil {
-			return nil, err
-		}
-		cores = append(cores, bus.Core{Name: "icinga", Sink: sink})
-	}
-	return cores, nil
+	return cores
 }

@@ -9,7 +9,6 @@ import (
 	"strings"
 
 	"checkbus/broker"
-	"checkbus/icinga"
 	"checkbus/internal/settings"
 	"checkbus/nagios"
 )
@@ -22,9 +21,8 @@ type Settings struct {
 	Results  ResultSettings    `toml:"results"`
 	Spool    SpoolSettings     `toml:"spool"`
 	Listener []broker.Listener `toml:"listener"`
-	Broker   broker.Limits     `toml:"broker"`
+	Broker   BrokerSettings    `toml:"broker"`
 	Nagios   *nagios.Config    `toml:"nagios"`
-	Icinga   *icinga.Config    `toml:"icinga"`
 }
 
 // LogSettings say what is logged, on standard error.
@@ -45,6 +43,12 @@ type SpoolSettings struct {
 	MaxSize settings.Size `toml:"max_size"`
 }
 
+// BrokerSettings bound what clients may take.
+type BrokerSettings struct {
+	MaxPacket      settings.Size `toml:"max_packet"`
+	MaxConnections int           `toml:"max_connections"`
+}
+
 // defaults are the settings of a gateway that was told nothing: a broker on
 // loopback, and no core.
 func defaults() Settings {
@@ -54,9 +58,7 @@ func defaults() Settings {
 		Results:  ResultSettings{Root: "nagios", MaxPayload: 256 << 10, MaxReason: 16 << 10},
 		Spool:    SpoolSettings{MaxSize: 1 << 30},
 		Listener: []broker.Listener{{Address: "127.0.0.1:1883"}},
-		Broker:   broker.DefaultLimits(),
-		Nagios:   nagios.DefaultConfig(),
-		Icinga:   icinga.DefaultConfig(),
+		Broker:   BrokerSettings{MaxPacket: 2_000_000, MaxConnections: 10_000},
 	}
 }
 
@@ -89,14 +91,15 @@ func readSettings(path string) (Settings, error) {
 	if !set["nagios"] {
 		s.Nagios = nil
 	}
-	if !set["icinga"] {
-		s.Icinga = nil
-	}
 	err := s.Validate()
 	if err != nil && path != "" {
 		err = fmt.Errorf("%s:\n%w", path, err)
 	}
 	return s, err
+}
+
+func (s Settings) broker() broker.Config {
+	return broker.Config{Listeners: s.Listener, MaxPacket: int(s.Broker.MaxPacket), MaxConnections: s.Broker.MaxConnections}
 }
 
 // Validate names every mistake by its key.
@@ -108,12 +111,9 @@ func (s Settings) Validate() error {
 	if s.Log.Format != "text" && s.Log.Format != "json" {
 		errs = append(errs, fmt.Errorf("log.format: %q is neither text nor json", s.Log.Format))
 	}
-	errs = append(errs, s.Results.Validate(), s.Spool.Validate(), broker.Config{Listeners: s.Listener, Limits: s.Broker}.Validate())
+	errs = append(errs, s.Results.Validate(), s.Spool.Validate(), s.broker().Validate())
 	if s.Nagios != nil {
 		errs = append(errs, s.Nagios.Validate())
-	}
-	if s.Icinga != nil {
-		errs = append(errs, s.Icinga.Validate())
 	}
 	return errors.Join(errs...)
 }
