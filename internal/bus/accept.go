@@ -16,6 +16,9 @@ import (
 // refused as if the spool were full, so that a hanging disk costs no memory.
 const maxPending = 64 << 20
 
+// maxTold is how many refused items of one message are told one by one.
+const maxTold = 100
+
 // Accept takes a message from the broker and answers it by done once its
 // results are on disk. It never blocks.
 func (b *Bus) Accept(m broker.Message, done func(error)) {
@@ -120,9 +123,7 @@ func (a *admission) admit() {
 // answer to the publisher.
 func (a *admission) settle(disk error) error {
 	b := a.bus
-	for _, r := range a.refused {
-		b.refuse(a.message.Client, a.message.Topic, r.raw, r.err)
-	}
+	a.tell()
 	if disk != nil {
 		b.forget(a.results)
 		b.refuse(a.message.Client, a.message.Topic, a.message.Payload, disk)
@@ -137,6 +138,22 @@ func (a *admission) settle(disk error) error {
 		return a.refused[0].err
 	}
 	return fmt.Errorf("%w: %d of %d items, first: %v", checks.ErrPartial, len(a.refused), a.items, a.refused[0].err)
+}
+
+// tell says which items are refused: each of the first, and then how many more,
+// since a message can hold very many.
+func (a *admission) tell() {
+	m, b := a.message, a.bus
+	for i, r := range a.refused {
+		if i == maxTold {
+			b.announce(newRefusal(m.Client, m.Topic, nil, fmt.Errorf("%d more items of this message are refused", len(a.refused)-i)))
+		}
+		if i >= maxTold {
+			b.counters.refused[cause(r.err)].Add(1)
+			continue
+		}
+		b.refuse(m.Client, m.Topic, r.raw, r.err)
+	}
 }
 
 // forget takes back that results were accepted: the disk did not take them, so
