@@ -11,10 +11,16 @@ import (
 
 const (
 	// firstPatience is how long the core may take over a batch before it is
-	// told again: what a dying core had read is lost with it. It doubles up to
-	// maxPatience.
-	firstPatience = 5 * time.Second
+	// told again: what a dying core had read is lost with it, and Nagios may
+	// forget a command over a reload until the next one comes. It doubles up to
+	// maxPatience. Telling again is harmless: a file that is gone is one line
+	// in the core's log.
+	firstPatience = time.Second
 	maxPatience   = time.Minute
+	// A core counts as unreachable when it takes longer than slow times, and a
+	// batch as stuck when longer than stuck times the first patience.
+	slow  = 4
+	stuck = 16
 	// firstPause to maxPause lie between attempts to reach the core.
 	firstPause = 20 * time.Millisecond
 	maxPause   = time.Second
@@ -46,11 +52,12 @@ func (s *Sink) deliver(ctx context.Context, b batch) error {
 		if ctx.Err() != nil {
 			return ctx.Err()
 		}
-		s.down(err)
 		if errors.Is(err, errNotTaken) {
+			s.slow(err, patience)
 			patience = min(2*patience, maxPatience)
 			continue
 		}
+		s.down(err)
 		if err := s.outbox.wait(pause); err != nil {
 			return err
 		}
@@ -94,32 +101,24 @@ func (s *Sink) submitBatches(ctx context.Context, results []checks.Result, verdi
 	var lines []byte
 	var members []int // of the file to be, as indexes of results
 	for i, r := range results {
-		start := len(lines)
-		lines, err = s.format.append(lines, r)
-		switch {
-		case err != nil:
-			verdicts[i] = err
-		case before.has(r.Seq, lines[start:]):
-			// processed before the gateway was restarted
-		default:
-			verdicts[i] = s.objects.check(r.Object)
-			err = verdicts[i]
-			if err == nil {
-				members = append(members, i)
-				start = len(lines)
+		line, err := s.format.append(lines, r)
+		if err == nil && !before.has(r.Seq, line[len(lines):]) {
+			if err = s.objects.check(r.Object); err == nil {
+				lines, members = line, append(members, i)
 			}
 		}
-		lines = lines[:start]
-		if len(lines) >= maxBatchBytes || i == len(results)-1 {
-			if err := s.handOver(ctx, results, members, lines); err != nil {
-				for _, m := range members {
-					verdicts[m] = err
-				}
-				fail(verdicts[i+1:], err)
-				return
-			}
-			lines, members = lines[:0], members[:0]
+		verdicts[i] = err
+		if len(lines) < maxBatchBytes && i < len(results)-1 {
+			continue
 		}
+		if err := s.handOver(ctx, results, members, lines); err != nil {
+			for _, m := range members {
+				verdicts[m] = err
+			}
+			fail(verdicts[i+1:], err)
+			return
+		}
+		lines, members = lines[:0], members[:0]
 	}
 }
 

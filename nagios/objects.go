@@ -35,7 +35,8 @@ type objects struct {
 	set  atomic.Pointer[objectSet] // nil before the first reading
 
 	mu      sync.Mutex
-	read    stamp     // of the file that set was read from
+	read    stamp     // of the file when it was last read
+	err     error     // what that reading found wrong
 	seen    stamp     // of the file as it was last seen
 	seenAt  time.Time // since when
 	missing bool      // the last attempt failed, and was logged
@@ -103,7 +104,7 @@ func (o *objects) reread() error {
 		return err
 	}
 	if now == o.read {
-		return nil
+		return o.err
 	}
 	if now != o.seen {
 		o.seen, o.seenAt = now, time.Now()
@@ -117,13 +118,13 @@ func (o *objects) reread() error {
 	}
 	defer f.Close()
 	set, err := readObjects(f)
-	if err != nil {
-		return err
-	}
 	if after, err := stampOf(o.path); err != nil || after != now {
 		return errRewriting
 	}
-	o.read = now
+	o.read, o.err = now, err
+	if err != nil {
+		return err
+	}
 	o.set.Store(set)
 	o.log.Info("object cache read", "hosts", set.hosts, "services", set.services)
 	return nil

@@ -2,7 +2,6 @@ package nagios
 
 import (
 	"context"
-	"errors"
 	"log/slog"
 	"sync"
 	"time"
@@ -88,12 +87,20 @@ func (s *Sink) down(err error) {
 		s.isDown = true
 		s.log.Warn("core unreachable", "err", err)
 	}
-	if errors.Is(err, errNotTaken) && !s.isStuck {
+}
+
+// slow notes that the core has not processed a batch within patience.
+func (s *Sink) slow(err error, patience time.Duration) {
+	if patience >= slow*s.patience {
+		s.down(err)
+	}
+	if patience >= stuck*s.patience && !s.isStuck {
 		s.isStuck = true
 		s.log.Error("batch not processed", "dir", s.cfg.BatchDir, "err", err)
 	}
 }
 
+// up notes that the core has taken something, and logs it after an outage.
 func (s *Sink) up() {
 	if s.isDown {
 		s.isDown, s.isStuck = false, false

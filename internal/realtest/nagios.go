@@ -290,17 +290,17 @@ func (n *Nagios) end(sig syscall.Signal) {
 	n.cmd = nil
 }
 
-// Reload sends SIGHUP and returns when the configuration has been read again.
+// Reload sends SIGHUP and returns when the configuration has been read again
+// and the daemon is back at work: before that it would miss another signal.
 func (n *Nagios) Reload() {
 	n.t.Helper()
-	before := n.count("Caught SIGHUP, restarting")
-	cached := n.stamp(n.ObjectCache)
+	registered := n.count("wproc: Registry request")
 	if err := n.cmd.Process.Signal(syscall.SIGHUP); err != nil {
 		n.t.Fatal(err)
 	}
-	n.wait("reload", func() bool {
-		return n.count("Caught SIGHUP, restarting") > before && n.stamp(n.ObjectCache) != cached
-	})
+	n.wait("reload", func() bool { return n.count("wproc: Registry request") > registered })
+	written := n.stamp(n.StatusFile)
+	n.wait("write its status", func() bool { return n.stamp(n.StatusFile) != written })
 }
 
 func (n *Nagios) stamp(path string) time.Time {
