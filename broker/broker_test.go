@@ -169,7 +169,10 @@ func start(t testing.TB, adapt ...func(*Config)) *gateway {
 			t.Errorf("Run: %v", err)
 		}
 	})
-	t.Cleanup(g.stop)
+	t.Cleanup(func() {
+		g.release()
+		g.stop()
+	})
 	return g
 }
 

@@ -59,8 +59,12 @@ func (c *conn) hideID(pk packets.Packet) packets.Packet {
 	return pk
 }
 
-// farewell takes the session expiry of a DISCONNECT, see expiry.
+// farewell takes the session expiry of a DISCONNECT, see expiry, and completes
+// its reason code.
 func (b *Broker) farewell(c *conn, pk packets.Packet) (packets.Packet, error) {
+	if pk.FixedHeader.Remaining == 1 && c.version == 5 {
+		pk.ReasonCode = c.in.parting
+	}
 	p := &pk.Properties
 	if !p.SessionExpiryIntervalFlag {
 		return pk, nil

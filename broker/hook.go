@@ -55,7 +55,9 @@ func (h *hook) OnSessionEstablish(cl *mqtt.Client, pk packets.Packet) {
 
 // OnSessionEstablished comes after the CONNACK.
 func (h *hook) OnSessionEstablished(cl *mqtt.Client, _ packets.Packet) {
-	cl.Net.Conn.(*conn).endTurn()
+	c := cl.Net.Conn.(*conn)
+	c.welcome = true
+	c.endTurn()
 }
 
 // OnDisconnect comes when the library is about to clean up by itself.

@@ -37,7 +37,7 @@ func (b *Broker) publish(c *conn, pk packets.Packet) error {
 	if pk.FixedHeader.Qos > 0 {
 		in.mark = mark(&pk)
 	}
-	if b.stopping.Load() || !c.session.wait(c, len(pk.Payload)) {
+	if b.stopping.Load() || !c.session.wait(in) {
 		<-c.closed
 		return packets.ErrServerShuttingDown
 	}

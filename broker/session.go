@@ -113,19 +113,22 @@ func (s *session) renew() {
 	s.lately = ring{}
 }
 
-// wait blocks until there is room for one more publish of size bytes, and
-// reports whether there is: not when c is closed. Only c's reader calls it.
-func (s *session) wait(c *conn, size int) bool {
+// wait blocks until there is room for in, and reports whether there is: not
+// when its connection is closed. Only that connection's reader calls it. An
+// MQTT 5 client keeps the Receive Maximum by itself, or take finds it out.
+func (s *session) wait(in *inbound) bool {
+	counted := in.version < 5 || in.packet.FixedHeader.Qos == 0
+	size := len(in.packet.Payload)
 	for {
 		s.mu.Lock()
-		full := s.settling >= receiveMaximum || s.bytes > 0 && s.bytes+size > heldBytes
+		full := counted && s.settling >= receiveMaximum || s.bytes > 0 && s.bytes+size > heldBytes
 		s.mu.Unlock()
 		if !full {
 			return true
 		}
 		select {
 		case <-s.room:
-		case <-c.closed:
+		case <-in.conn.closed:
 			return false
 		}
 	}
