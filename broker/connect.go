@@ -20,7 +20,7 @@ func (c *conn) connect(pk packets.Packet) packets.Packet {
 		c.bridge = true
 	}
 	c.version = pk.ProtocolVersion
-	c.patience = time.Duration(pk.Connect.Keepalive) * time.Second * 3 / 2
+	c.patience = patience(pk.Connect.Keepalive)
 	c.rights = rightsOf(c.RemoteAddr())
 	c.will = takeWill(&pk, c.rights)
 	if pk.Connect.PasswordFlag && len(pk.Connect.Password) == 0 {
@@ -40,6 +40,11 @@ func (c *conn) connect(pk packets.Packet) packets.Packet {
 		p.SessionExpiryIntervalFlag = false // see expiry
 	}
 	return pk
+}
+
+// patience is how long a client may be silent (MQTT 5, 3.1.2.10), 0 for ever.
+func patience(keepalive uint16) time.Duration {
+	return time.Duration(keepalive) * time.Second * 3 / 2
 }
 
 func (c *conn) setWindow(w *window) {
