@@ -292,3 +292,19 @@ func TestUnixSocketIsServedAndTakenOverFromADeadProcess(t *testing.T) {
 		g.stop()
 	}
 }
+
+// tell publishes as the gateway itself.
+func (g *gateway) tell(topic, payload string) {
+	g.t.Helper()
+	if err := g.Publish(topic, []byte(payload), false); err != nil {
+		g.t.Fatal(err)
+	}
+}
+
+// tellRetained is tell with the retain flag.
+func (g *gateway) tellRetained(topic, payload string) {
+	g.t.Helper()
+	if err := g.Publish(topic, []byte(payload), true); err != nil {
+		g.t.Fatal(err)
+	}
+}

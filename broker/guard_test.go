@@ -66,7 +66,9 @@ func TestConnectMustComeInTime(t *testing.T) {
 		var n counters
 		c := newConn(server, 1024, &n)
 		began := time.Now()
+		sending := make(chan struct{})
 		go func() { // a byte now and then does not help
+			defer close(sending)
 			for _, b := range append([]byte{0x10, 0x7f}, make([]byte, 100)...) {
 				if _, err := client.Write([]byte{b}); err != nil {
 					return
@@ -82,6 +84,7 @@ func TestConnectMustComeInTime(t *testing.T) {
 			t.Errorf("took %v", took)
 		}
 		c.finish(packets.CodeSuccess)
+		<-sending
 	})
 }
 

@@ -166,5 +166,7 @@ func (h *hook) OnSelectSubscribers(subs *mqtt.Subscribers, pk packets.Packet) *m
 
 // OnPublish sees only what deliver injects.
 func (h *hook) OnPublish(_ *mqtt.Client, pk packets.Packet) (packets.Packet, error) {
-	return restore(pk), nil
+	restore(&pk)
+	h.b.number(&pk)
+	return pk, nil
 }
