@@ -51,6 +51,7 @@ func FuzzConnection(f *testing.F) {
 
 	f.Fuzz(func(t *testing.T, data []byte) {
 		for _, hello := range [][]byte{nil, packets[0], packets[1]} {
+			began := time.Now()
 			client := ln.dial()
 			go func() {
 				_, _ = client.Write(append(bytes.Clone(hello), data...))
@@ -58,6 +59,9 @@ func FuzzConnection(f *testing.F) {
 				_ = client.Close()
 			}()
 			_, _ = io.Copy(io.Discard, client)
+			if took := time.Since(began); took > mqtttest.Patience/2 {
+				t.Fatalf("the connection stays open for %v", took)
+			}
 		}
 	})
 }
