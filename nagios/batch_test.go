@@ -111,6 +111,15 @@ func TestResumeHandsOverExactlyWhatIsMissing(t *testing.T) {
 			},
 			want: upTo(4, 5),
 		},
+		"two batches left": {
+			files: func(boot string) map[string][]byte {
+				return map[string][]byte{
+					"batch-" + boot + "-1-3.sent": lines(numbered(1, 3)),
+					"batch-" + boot + "-4-5.sent": lines(numbered(4, 5)), "batch-" + boot + "-4-5.run": lines(numbered(4, 5)),
+				}
+			},
+			want: upTo(4, 5),
+		},
 		"one was rejected then": {
 			files: func(boot string) map[string][]byte {
 				return map[string][]byte{"batch-" + boot + "-1-5.sent": lines(slices.Delete(numbered(1, 5), 2, 3))}

@@ -96,6 +96,16 @@ func TestUnwrittenLinesAreWorthAnotherTry(t *testing.T) {
 		defer cancel()
 		checkSplit(t, s.Submit(ctx, numbered(1, 5000)))
 	})
+	t.Run("nobody reads on for long", func(t *testing.T) {
+		path, _ := pipeReader(t)
+		var log logBuffer
+		s := New(Config{CommandFile: path}, log.logger())
+		s.patience = 10 * time.Millisecond
+		checkSplit(t, s.Submit(t.Context(), numbered(1, 5000)))
+		if !strings.Contains(log.String(), "core unreachable") {
+			t.Errorf("log: %s", log.String())
+		}
+	})
 	t.Run("nobody reads at all", func(t *testing.T) {
 		path, r := pipeReader(t)
 		r.Close()
