@@ -362,15 +362,17 @@ func lockFolder(t testing.TB, dir string) {
 func TestBigBatchesAreSplit(t *testing.T) {
 	core := newFakeCore(t)
 	core.start()
-	results := numbered(1, 30)
+	s := core.newSink(nil)
+	s.patience = time.Minute
+	results := numbered(1, 12)
 	for i := range results {
-		results[i].Reason += strings.Repeat("x", 1<<20)
+		results[i].Reason += "x" + strings.Repeat("y", maxBatchBytes/10)
 	}
-	wantTaken(t, core.newSink(nil).Submit(t.Context(), results))
-	if got := core.commands(); got != 4 {
-		t.Errorf("%d files for 30 MB, want 4", got)
+	wantTaken(t, s.Submit(t.Context(), results))
+	if got := len(core.files()); got != 2 {
+		t.Errorf("%d files for 12/10 of a file, want 2", got)
 	}
-	if got := len(core.processed()); got != 30 {
-		t.Errorf("%d results processed, want 30", got)
+	if got := numbers(t, cutX(core.processed())); !slices.Equal(got, upTo(1, 12)) {
+		t.Errorf("processed %v", got)
 	}
 }
