@@ -56,7 +56,10 @@ func parseNumber(s string) (float64, bool) {
 }
 
 // formatNumber writes f without an exponent, so that parseNumber reads it back
-// exactly.
+// exactly, and without a sign before zero.
 func formatNumber(f float64) string {
+	if f == 0 {
+		return "0"
+	}
 	return strconv.FormatFloat(f, 'f', -1, 64)
 }
