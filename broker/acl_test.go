@@ -1,13 +1,18 @@
 package broker
 
 import (
+	"bufio"
 	"errors"
 	"fmt"
 	"io/fs"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"checkbus/internal/mqtttest"
+	"checkbus/internal/realtest"
 )
 
 func (c aclCase) ask(a *ACL) bool {
@@ -67,32 +72,28 @@ func askMosquitto(t *testing.T, file aclFile) map[aclCase]bool {
 	if err := os.WriteFile(acl, []byte(file.text+aclAdmin), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	socket, log := startMosquitto(t, "allow_anonymous true\nacl_file "+acl+"\n")
-	if socket == "" {
-		t.Fatalf("mosquitto does not start: %s", log)
-	}
+	mosquitto := realtest.StartMosquitto(t, "acl_file "+acl, "set_tcp_nodelay true")
 	decided := map[aclCase]bool{}
-	clients := map[[2]string]*rawClient{}
+	clients := map[[2]string]*aclClient{}
 	for _, c := range file.cases {
 		c = c.withClient()
 		id := [2]string{c.user, c.client}
 		if clients[id] == nil {
-			clients[id] = connectSubscriber(t, socket, c.user, c.client)
+			clients[id] = newACLClient(t, mosquitto.Addr, c.user, c.client)
 		}
 		if c.verb == "write" {
-			decided[c] = clients[id].publish(c.topic, "from a client") < 0x80
+			decided[c] = clients[id].publish(c.topic, "from a client")
 		}
 	}
-	admin := connectSubscriber(t, socket, "admin", "admin")
+	admin := newACLClient(t, mosquitto.Addr, "admin", "admin")
 	for _, c := range file.cases {
-		if c.verb == "read" && !strings.HasPrefix(c.topic, "$SYS") {
-			if reason := admin.publish(c.topic, "from the admin"); reason >= 0x80 {
-				t.Fatalf("publish %s: reason code %#x", c.topic, reason)
-			}
+		if c.verb == "read" && !strings.HasPrefix(c.topic, "$SYS") && !admin.publish(c.topic, "from the admin") {
+			t.Fatalf("the admin may not publish %s", c.topic)
 		}
 	}
 	for _, client := range clients {
-		client.catchUp()
+		client.Send([]byte{mqtttest.PINGREQ << 4, 0})
+		client.await(mqtttest.PINGRESP) // with that, it has all that was published
 	}
 	for _, c := range file.cases {
 		if c = c.withClient(); c.verb == "read" {
@@ -103,24 +104,47 @@ func askMosquitto(t *testing.T, file aclFile) map[aclCase]bool {
 	return decided
 }
 
-// connectSubscriber connects a client that subscribes to everything, which is
-// always granted.
-func connectSubscriber(t *testing.T, socket, user, client string) *rawClient {
+// An aclClient has subscribed to everything, which is always granted.
+type aclClient struct {
+	*mqtttest.Client
+	t        *testing.T
+	received map[string]string // topics with the last payload
+}
+
+func newACLClient(t *testing.T, addr, user, id string) *aclClient {
 	t.Helper()
-	var name *string
-	if user != "" {
-		name = &user
-	}
-	c, reason := connectRaw(t, socket, client, name, nil)
-	if reason != 0 {
-		t.Fatalf("connect as %q: reason code %#x", user, reason)
-	}
+	c := &aclClient{mqtttest.Dial(t, addr, mqtttest.Options{ID: id, User: user, V5: true}), t, map[string]string{}}
 	for _, filter := range []string{"#", "$x/#", "$SYS/broker/version"} {
-		if reason := c.subscribe(filter); reason >= 0x80 {
-			t.Errorf("user %q: subscription to %s: reason code %#x", user, filter, reason)
+		if code := c.Subscribe(filter, 0); code >= 0x80 {
+			t.Errorf("user %q: subscription to %s: code %#x", user, filter, code)
 		}
 	}
 	return c
+}
+
+// publish reports whether the broker takes a message.
+func (c *aclClient) publish(topic, payload string) bool {
+	c.t.Helper()
+	c.Publish(mqtttest.Message{Topic: topic, Payload: payload, QoS: 1, ID: 1})
+	return c.await(mqtttest.PUBACK).Code() < 0x80
+}
+
+// await returns the next packet of the given type, and notes messages before it.
+func (c *aclClient) await(kind int) mqtttest.Packet {
+	c.t.Helper()
+	for {
+		p, err := c.Read()
+		switch {
+		case err != nil:
+			c.t.Fatal(err)
+		case p.Type() == mqtttest.PUBLISH:
+			c.received[p.Topic()] = p.Payload()
+		case p.Type() == kind:
+			return p
+		default:
+			c.t.Fatalf("got %v, waiting for packet type %d", p, kind)
+		}
+	}
 }
 
 func TestACLFilesAreTakenAsMosquittoTakesThem(t *testing.T) {
@@ -133,11 +157,39 @@ func TestACLFilesAreTakenAsMosquittoTakesThem(t *testing.T) {
 			if _, err := ReadACL(path); (err == nil) != tt.valid {
 				t.Errorf("ReadACL: %v, want an error: %t", err, !tt.valid)
 			}
-			if socket, log := startMosquitto(t, "acl_file "+path+"\n"); (socket != "") != tt.valid {
-				t.Errorf("mosquitto starts: %t, want %t\n%s", socket != "", tt.valid, log)
+			if starts, log := mosquittoStarts(t, path); starts != tt.valid {
+				t.Errorf("mosquitto starts: %t, want %t\n%s", starts, tt.valid, log)
 			}
 		})
 	}
+}
+
+// mosquittoStarts reports whether Mosquitto starts with the ACL file at path.
+func mosquittoStarts(t *testing.T, path string) (starts bool, log string) {
+	t.Helper()
+	program := realtest.Need(t, "mosquitto")
+	dir := t.TempDir()
+	// As root Mosquitto would become a user that cannot read the test's files.
+	conf := []byte("user root\nlistener 0 ./socket\nacl_file " + path + "\n")
+	if err := os.WriteFile(filepath.Join(dir, "conf"), conf, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	cmd := exec.Command(program, "-c", "conf")
+	cmd.Dir = dir
+	stderr, err := cmd.StderrPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	for lines := bufio.NewScanner(stderr); !starts && lines.Scan(); {
+		log += lines.Text() + "\n"
+		starts = strings.HasSuffix(lines.Text(), " running")
+	}
+	_ = cmd.Process.Kill() // it may have ended by itself
+	_ = cmd.Wait()
+	return starts, log
 }
 
 func TestACLErrorsNameFileAndLine(t *testing.T) {
