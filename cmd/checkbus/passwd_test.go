@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"context"
 	"fmt"
 	"io"
 	"os"
@@ -29,10 +30,10 @@ func TestPasswdChangesAPasswordFile(t *testing.T) {
 		{[]string{path, "web1"}, " no newline", 0, ""},
 		{[]string{path, "gone"}, "x\n", 0, ""},
 		{[]string{"-D", path, "gone"}, "", 0, ""},
-		{[]string{"-D", path, "gone"}, "", 1, "checkbus passwd: there is no user \"gone\" in " + path + "\n"},
-		{[]string{path, "empty"}, "\n", 1, "checkbus passwd: the password is empty\n"},
-		{[]string{path, "nothing"}, "", 1, "checkbus passwd: the password is empty\n"},
-		{[]string{path, "a:b"}, "x\n", 1, "checkbus passwd: user name \"a:b\": colons and control characters are not possible\n"},
+		{[]string{"-D", path, "gone"}, "", 1, "checkbus: there is no user \"gone\" in " + path + "\n"},
+		{[]string{path, "empty"}, "\n", 1, "checkbus: the password is empty\n"},
+		{[]string{path, "nothing"}, "", 1, "checkbus: the password is empty\n"},
+		{[]string{path, "a:b"}, "x\n", 1, "checkbus: user name \"a:b\": colons and control characters are not possible\n"},
 		{[]string{path}, "x\n", 2, passwdUsage},
 		{[]string{path, "a", "b"}, "x\n", 2, passwdUsage},
 		{[]string{"-x", path, "a"}, "x\n", 2, "flag provided but not defined: -x\n" + passwdUsage},
@@ -40,7 +41,8 @@ func TestPasswdChangesAPasswordFile(t *testing.T) {
 	}
 	for _, s := range steps {
 		var stderr bytes.Buffer
-		if code := runPasswd(s.args, strings.NewReader(s.stdin), &stderr); code != s.code || stderr.String() != s.stderr {
+		err := runPasswd(t.Context(), s.args, strings.NewReader(s.stdin), &stderr)
+		if code := exitCode(err, &stderr); code != s.code || stderr.String() != s.stderr {
 			t.Errorf("passwd %q: exit code %d, want %d; stderr %q, want %q", s.args, code, s.code, stderr.String(), s.stderr)
 		}
 	}
@@ -72,22 +74,22 @@ func TestPasswdAsksTwiceWithoutEcho(t *testing.T) {
 		stderr string
 	}{
 		"same":   {"secret\rsecret\r", 0, "Password: \nAgain: \n"},
-		"differ": {"secret\rSecret\r", 1, "Password: \nAgain: \ncheckbus passwd: the passwords differ\n"},
-		"empty":  {"\r\r", 1, "Password: \nAgain: \ncheckbus passwd: the password is empty\n"},
+		"differ": {"secret\rSecret\r", 1, "Password: \nAgain: \ncheckbus: the passwords differ\n"},
+		"empty":  {"\r\r", 1, "Password: \nAgain: \ncheckbus: the password is empty\n"},
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
 			master, terminal := openTerminal(t)
 			path := filepath.Join(t.TempDir(), "passwd")
 			var stderr bytes.Buffer
-			code := make(chan int)
-			go func() { code <- runPasswd([]string{path, "bob"}, terminal, &stderr) }()
-			for echoes(t, terminal) {
-				runtime.Gosched()
+			done := make(chan error)
+			go func() { done <- runPasswd(t.Context(), []string{path, "bob"}, terminal, &stderr) }()
+			awaitEcho(t, terminal, false)
+			if _, err := io.WriteString(master, tt.typed); err != nil {
+				t.Fatal(err)
 			}
-			io.WriteString(master, tt.typed)
-			if got := <-code; got != tt.code || stderr.String() != tt.stderr {
-				t.Errorf("exit code %d, stderr %q", got, stderr.String())
+			if code := exitCode(<-done, &stderr); code != tt.code || stderr.String() != tt.stderr {
+				t.Errorf("exit code %d, stderr %q", code, stderr.String())
 			}
 			if tt.code == 0 {
 				passwords, err := broker.ReadPasswords(path)
@@ -95,14 +97,34 @@ func TestPasswdAsksTwiceWithoutEcho(t *testing.T) {
 					t.Errorf("the password is not as typed: %v", err)
 				}
 			}
-			master.SetReadDeadline(time.Now().Add(10 * time.Millisecond))
+			if err := master.SetReadDeadline(time.Now().Add(10 * time.Millisecond)); err != nil {
+				t.Fatal(err)
+			}
 			if echo, _ := io.ReadAll(master); len(echo) > 0 {
 				t.Errorf("the terminal shows %q", echo)
 			}
-			if !echoes(t, terminal) {
-				t.Error("the terminal is left without echo")
-			}
+			awaitEcho(t, terminal, true)
 		})
+	}
+}
+
+func TestPasswdCanBeInterrupted(t *testing.T) {
+	master, terminal := openTerminal(t)
+	path := filepath.Join(t.TempDir(), "passwd")
+	ctx, interrupt := context.WithCancel(t.Context())
+	done := make(chan error)
+	go func() { done <- runPasswd(ctx, []string{path, "bob"}, terminal, io.Discard) }()
+	awaitEcho(t, terminal, false)
+	interrupt()
+	if err := <-done; err == nil || err.Error() != "interrupted" {
+		t.Errorf("got %v", err)
+	}
+	awaitEcho(t, terminal, true)
+	if _, err := os.Stat(path); err == nil {
+		t.Error("the file is written")
+	}
+	if _, err := io.WriteString(master, "\r"); err != nil { // ends the read
+		t.Fatal(err)
 	}
 }
 
@@ -130,11 +152,17 @@ func openTerminal(t *testing.T) (master, terminal *os.File) {
 	return master, terminal
 }
 
-func echoes(t *testing.T, terminal *os.File) bool {
+// awaitEcho waits until terminal shows what is typed, or does not.
+func awaitEcho(t *testing.T, terminal *os.File, want bool) {
 	t.Helper()
-	state, err := unix.IoctlGetTermios(int(terminal.Fd()), unix.TCGETS)
-	if err != nil {
-		t.Fatal(err)
+	for {
+		state, err := unix.IoctlGetTermios(int(terminal.Fd()), unix.TCGETS)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if (state.Lflag&unix.ECHO != 0) == want {
+			return
+		}
+		runtime.Gosched()
 	}
-	return state.Lflag&unix.ECHO != 0
 }
