@@ -180,24 +180,19 @@ func (r aclRule) concerns(want aclAccess) bool { return r.access == aclDeny || r
 // expand appends pattern to buf, the names in the place of %u and %c. They may
 // stand anywhere in a level, and a name may hold slashes.
 func expand(buf []byte, pattern, user, client string) []byte {
-	for {
-		i := strings.IndexByte(pattern, '%')
-		if i < 0 || i == len(pattern)-1 {
-			return append(buf, pattern...)
-		}
-		buf = append(buf, pattern[:i]...)
-		switch pattern[i+1] {
-		case 'u':
+	for i := 0; i < len(pattern); i++ {
+		switch {
+		case strings.HasPrefix(pattern[i:], "%u"):
 			buf = append(buf, user...)
-		case 'c':
+			i++
+		case strings.HasPrefix(pattern[i:], "%c"):
 			buf = append(buf, client...)
+			i++
 		default:
-			buf = append(buf, '%')
-			pattern = pattern[i+1:]
-			continue
+			buf = append(buf, pattern[i])
 		}
-		pattern = pattern[i+2:]
 	}
+	return buf
 }
 
 // DefaultAccess says who may do what where there is no ACL file. A user is a

@@ -114,18 +114,21 @@ func TestAMisconfiguredHostSlowsItselfAlone(t *testing.T) {
 	})
 }
 
-func TestAttemptsAreBounded(t *testing.T) {
+func TestTheLatestAttemptsAreRemembered(t *testing.T) {
 	a := NewAttempts(1)
 	address := netip.MustParseAddr("10.0.0.0")
-	first := address
-	for range maxAttempts {
+	stubborn, once := address.Next(), address.Next().Next()
+	for i := range maxAttempts {
 		address = address.Next()
 		a.Failed(address, "bob")
+		if i%(maxAttempts/4) == 0 {
+			a.Failed(stubborn, "bob") // five times in all
+		}
 	}
 	if len(a.byKey) != maxAttempts || a.order.Len() != maxAttempts {
 		t.Errorf("%d and %d are remembered, want %d", len(a.byKey), a.order.Len(), maxAttempts)
 	}
-	if a.Wait(address, "bob") == 0 || a.Wait(first.Next(), "bob") != 0 {
+	if a.Wait(address, "bob") == 0 || a.Wait(stubborn, "bob") < 8*time.Second || a.Wait(once, "bob") > 0 {
 		t.Error("not the latest are remembered")
 	}
 }

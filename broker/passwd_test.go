@@ -11,6 +11,7 @@ import (
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
+	"time"
 
 	"checkbus/internal/mqtttest"
 	"checkbus/internal/realtest"
@@ -70,6 +71,24 @@ func TestUnknownUsersNeverGetIn(t *testing.T) {
 	}
 	if p.Check("nobody", "passc") || empty.Check("nobody", "") || empty.Check("", "") {
 		t.Error("an unknown user got in")
+	}
+}
+
+func TestUnknownUsersTakeAsLongAsKnownOnes(t *testing.T) {
+	p, err := parsePasswords("passwd", []byte("bob:"+newPasswordHash("secret").String()))
+	if err != nil {
+		t.Fatal(err)
+	}
+	least := map[string]time.Duration{"bob": time.Hour, "eve": time.Hour}
+	for range 5 {
+		for user := range least {
+			start := time.Now()
+			p.Check(user, "wrong")
+			least[user] = min(least[user], time.Since(start))
+		}
+	}
+	if least["eve"] < least["bob"]/4 {
+		t.Errorf("an unknown user takes %v, a known one %v", least["eve"], least["bob"])
 	}
 }
 
