@@ -2,6 +2,7 @@ package checks
 
 import (
 	"bytes"
+	"cmp"
 	"errors"
 	"fmt"
 	"iter"
@@ -56,11 +57,11 @@ func (d Decoder) Decode(topic string, payload []byte, now time.Time, client stri
 		m := message{
 			now:       now.Round(0).UTC(),
 			client:    client,
-			maxReason: orDefault(d.MaxReason, DefaultMaxReason),
+			maxReason: cmp.Or(d.MaxReason, DefaultMaxReason),
 		}
 		object, err := ParseTopic(d.Root, topic)
 		m.object = object
-		limit := orDefault(d.MaxPayload, DefaultMaxPayload)
+		limit := cmp.Or(d.MaxPayload, DefaultMaxPayload)
 		switch {
 		case err != nil:
 			item := m.blank(payload)
@@ -72,13 +73,6 @@ func (d Decoder) Decode(topic string, payload []byte, now time.Time, client stri
 			m.decode(payload, yield)
 		}
 	}
-}
-
-func orDefault(n, otherwise int) int {
-	if n == 0 {
-		return otherwise
-	}
-	return n
 }
 
 // A message is what the items of one message share.
