@@ -9,9 +9,10 @@ type Result struct {
 
 	// Reason is the plugin's output without performance data: a first line,
 	// then any long output, lines separated by "\n". It is valid UTF-8 and
-	// holds no control characters but newline and tab.
+	// holds no "|" and no control characters but newline and tab.
 	Reason string
-	// Perfdata is the performance data on one line, items separated by spaces.
+	// Perfdata is the performance data on one line, items separated by spaces,
+	// as SplitPerfdata parts them. It is valid UTF-8 without control characters.
 	Perfdata string
 
 	// Time is when the check ran, as its publisher said, or the arrival.

@@ -1,0 +1,190 @@
+package broker
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"math"
+	"net"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	mqtt "github.com/mochi-mqtt/server/v2"
+	"github.com/mochi-mqtt/server/v2/packets"
+)
+
+// stopTimeout is how long Run waits, at its end, for verdicts on results that
+// were given to accept.
+const stopTimeout = 5 * time.Second
+
+// A Message is a publish by a client on the results root or below, or its will.
+type Message struct {
+	Topic    string
+	Payload  []byte // not to be changed
+	Client   string // the MQTT client identifier
+	User     string // who the client authenticated as; empty for an anonymous one
+	QoS      byte
+	PacketID uint16 // 0 for QoS 0 and for a will
+	Dup      bool   // the client may have sent it before
+	Retain   bool
+	Will     bool
+}
+
+// A Broker is an MQTT server. Call Handle, Listen and Run once each, in this
+// order; Publish and Stats may be called at any time.
+type Broker struct {
+	cfg    Config
+	log    *slog.Logger
+	server *mqtt.Server
+	inline *mqtt.Client // publishes for clients and for the gateway
+	root   string
+	accept func(Message, func(error))
+	denied func(Message)
+
+	listeners []net.Listener
+	clients   sync.WaitGroup // goroutines of connections
+	finisher  *finisher
+	stopping  atomic.Bool
+	stopped   chan struct{} // closed when Run ends
+	count     counters
+
+	acceptFailed, panicked, slowed seldom
+
+	mu       sync.Mutex
+	sessions map[string]*session // by client identifier
+	conns    map[*conn]struct{}  // open now
+}
+
+// New builds a broker from settings. It logs to log, little that a stranger can
+// cause. The error is about cfg.
+func New(cfg Config, log *slog.Logger) (*Broker, error) {
+	if err := cfg.Validate(); err != nil {
+		return nil, err
+	}
+	b := &Broker{
+		cfg:      cfg,
+		log:      log,
+		finisher: newFinisher(),
+		stopped:  make(chan struct{}),
+		sessions: map[string]*session{},
+		conns:    map[*conn]struct{}{},
+	}
+	b.server = mqtt.New(&mqtt.Options{
+		Capabilities:           capabilities(cfg),
+		Logger:                 slog.New(libraryLog{log.Handler()}),
+		SysTopicResendInterval: math.MaxInt32, // s: never, see silenceSys
+	})
+	if err := b.server.AddHook(&hook{b: b}, nil); err != nil {
+		return nil, fmt.Errorf("broker: %w", err)
+	}
+	b.inline = b.server.NewClient(nil, mqtt.LocalListener, "", true)
+	return b, nil
+}
+
+func capabilities(cfg Config) *mqtt.Capabilities {
+	c := mqtt.NewDefaultServerCapabilities()
+	c.MaximumClients = int64(cfg.MaxConnections)
+	c.MaximumMessageExpiryInterval = 0 // the default makes retained messages vanish after a day
+	c.ReceiveMaximum = receiveMaximum
+	c.TopicAliasMaximum = topicAliases
+	c.Compatibilities.NoInheritedPropertiesOnAck = true
+	return c
+}
+
+// Handle gives every message on root and below to accept, before it is
+// acknowledged. accept must not block. It must call done once, from any
+// goroutine, and in the order of the accept calls per client: with nil, the
+// message is acknowledged and delivered to subscribers; with an error that
+// wraps checks.ErrPartial, too, and the publisher is told the error; with any
+// other, it is refused, or, for an error that wraps none of those in checks,
+// was not stored.
+func (b *Broker) Handle(root string, accept func(m Message, done func(error))) {
+	b.root, b.accept = root, accept
+}
+
+// HandleDenied gives denied those messages on the results root and below that
+// access control refuses. accept does not see them. denied must not block.
+func (b *Broker) HandleDenied(denied func(Message)) { b.denied = denied }
+
+// Run serves clients until ctx ends. Then it takes no more connections and
+// messages, waits up to 5 s for verdicts on those it took, tells MQTT 5 clients
+// that it shuts down (0x8B), and closes all connections. Wills are not
+// published then: it is not the clients that are lost.
+func (b *Broker) Run(ctx context.Context) error {
+	if len(b.listeners) == 0 {
+		return errors.New("broker: Run before Listen")
+	}
+	if err := b.server.Serve(); err != nil {
+		return fmt.Errorf("broker: %w", err)
+	}
+	b.silenceSys()
+
+	var own sync.WaitGroup
+	own.Go(b.finish)
+	own.Go(b.keepTime)
+	for _, ln := range b.listeners {
+		own.Go(func() { b.acceptFrom(ln) })
+		b.log.Info("listening", "address", ln.Addr().String())
+	}
+
+	<-ctx.Done()
+	close(b.stopped)
+	b.closeListeners()
+	b.stopping.Store(true)
+	b.drain()
+	b.closeConns()
+	b.clients.Wait()
+	b.finisher.stop()
+	own.Wait()
+	return b.server.Close()
+}
+
+// silenceSys removes the $SYS topics that the library publishes once when it
+// starts: their names are not Mosquitto's.
+func (b *Broker) silenceSys() {
+	for topic := range b.server.Topics.Retained.GetAll() {
+		if strings.HasPrefix(topic, mqtt.SysPrefix) {
+			b.server.Topics.RetainMessage(packets.Packet{TopicName: topic})
+		}
+	}
+}
+
+// keepTime ends sessions and sends delayed wills when they are due.
+func (b *Broker) keepTime() {
+	tick := time.NewTicker(time.Second)
+	defer tick.Stop()
+	for {
+		select {
+		case now := <-tick.C:
+			b.expire(now)
+		case <-b.stopped:
+			return
+		}
+	}
+}
+
+// drain waits for the verdicts on messages given to accept.
+func (b *Broker) drain() {
+	timeout := time.After(stopTimeout)
+	for b.finisher.pending.Load() > 0 {
+		select {
+		case <-b.finisher.idle:
+		case <-timeout:
+			b.log.Warn("stopping without all verdicts", "pending", b.finisher.pending.Load())
+			return
+		}
+	}
+}
+
+// closeConns ends all connections; each tells its client that the broker shuts
+// down.
+func (b *Broker) closeConns() {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	for c := range b.conns {
+		_ = c.Close()
+	}
+}

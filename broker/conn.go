@@ -1,0 +1,267 @@
+package broker
+
+import (
+	"errors"
+	"net"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	mqtt "github.com/mochi-mqtt/server/v2"
+	"github.com/mochi-mqtt/server/v2/packets"
+)
+
+const (
+	// connectTimeout is how long a connection may take to send its CONNECT.
+	connectTimeout = 15 * time.Second
+	// drainTimeout is how long a closed connection may take to fetch the last
+	// bytes written to it.
+	drainTimeout = 2 * time.Second
+	// outLimit is how many bytes may wait to be written to a client before it
+	// counts as too slow and is closed.
+	outLimit = 8 << 20
+	// keptOut is the largest write buffer kept between writes.
+	keptOut = 64 << 10
+	// slowPacket: while more bytes than this are missing of a packet, what
+	// arrives counts as a sign of life, as in Mosquitto.
+	slowPacket = 1000
+)
+
+var errSlow = errors.New("slow consumer: too many bytes wait to be written")
+
+// A conn is a client's network connection as the library sees it. Write never
+// blocks: it appends to a bounded buffer, which a goroutine that lives as long
+// as there is something to write empties with as few system calls as it can.
+// Read yields whole packets and keeps the time limits. Deadlines set by the
+// library are ignored, since it sets them for writing as well and overflows
+// above a keepalive of 43690 s (clients.go:265 in v2.7.9).
+type conn struct {
+	net.Conn
+	counters *counters
+	maxIn    int // bytes, the largest packet
+
+	// The reader goroutine's own.
+	in          frames
+	fresh       bool          // a new time limit begins with the next read
+	started     bool          // CONNECT was taken
+	patience    time.Duration // 1.5 times the keepalive; 0 is for ever
+	version     byte          // 3, 4 or 5
+	bridge      bool          // CONNECT said so
+	problemInfo bool          // reason strings are welcome
+	maxOut      uint32        // the largest packet the client takes, in bytes; 0 is any
+	subscribeID uint16        // packet id of the SUBSCRIBE or UNSUBSCRIBE at work
+	rights      rights
+	will        *will
+	session     *session
+	client      *mqtt.Client
+	turn        bool // this connection holds session.turn
+
+	goodbye  atomic.Bool   // a DISCONNECT was written
+	left     atomic.Bool   // the library's own cleaning up is done
+	closed   chan struct{} // Close was called, or the peer is gone
+	detached chan struct{} // the session is free for another connection
+
+	mu      sync.Mutex
+	idle    sync.Cond // writing became false
+	ended   bool      // closed is closed
+	writing bool      // the goroutine that writes is running
+	failed  error     // nothing more can be written
+	out     []byte    // waits to be written
+	spare   []byte    // the buffer before it, empty
+	queued  int       // bytes in out and in the write under way
+	window  *window   // nil where the client set no Receive Maximum
+}
+
+func newConn(nc net.Conn, maxPacket int, n *counters) *conn {
+	c := &conn{
+		Conn:     nc,
+		counters: n,
+		maxIn:    maxPacket,
+		fresh:    true,
+		patience: connectTimeout,
+		closed:   make(chan struct{}),
+		detached: make(chan struct{}),
+	}
+	c.idle.L = &c.mu
+	return c
+}
+
+// Read yields bytes of whole packets.
+func (c *conn) Read(p []byte) (int, error) {
+	for !c.in.ready() {
+		if err := c.fill(); err != nil {
+			return 0, err
+		}
+	}
+	return c.in.take(p), nil
+}
+
+// fill reads once from the network.
+func (c *conn) fill() error {
+	if err := c.arm(); err != nil {
+		return err
+	}
+	n, err := c.Conn.Read(c.in.space())
+	if err != nil {
+		return err
+	}
+	c.counters.bytesIn.Add(int64(n))
+	limit := c.maxIn
+	if !c.started {
+		limit = min(limit, connectLimit)
+	}
+	missing, err := c.in.received(n, c.started, limit)
+	if err != nil {
+		return err
+	}
+	c.fresh = c.in.ready() || c.started && missing > slowPacket
+	return nil
+}
+
+// arm begins a new time limit for reading when one is due.
+func (c *conn) arm() error {
+	if !c.fresh {
+		return nil
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.ended {
+		return net.ErrClosed
+	}
+	var limit time.Time
+	if c.patience > 0 {
+		limit = time.Now().Add(c.patience)
+	}
+	c.fresh = false
+	return c.Conn.SetReadDeadline(limit)
+}
+
+// Write takes b to be written soon. It fails when the connection is closed or
+// the client reads too slowly.
+func (c *conn) Write(b []byte) (int, error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.failed != nil {
+		return 0, c.failed
+	}
+	if c.ended {
+		return 0, net.ErrClosed
+	}
+	ready := b
+	if c.window != nil {
+		ready = c.window.admit(b)
+	}
+	if err := c.append(ready); err != nil {
+		return 0, err
+	}
+	return len(b), nil
+}
+
+// append queues b for writing; c.mu is held.
+func (c *conn) append(b []byte) error {
+	waiting := c.queued + len(b)
+	if c.window != nil {
+		waiting += c.window.bytes
+	}
+	if waiting > outLimit {
+		c.failed = errSlow
+		c.counters.slow.Add(1)
+		c.end()
+		c.Conn.Close()
+		return errSlow
+	}
+	if len(b) == 0 {
+		return nil
+	}
+	c.out = append(c.out, b...)
+	c.queued += len(b)
+	if !c.writing {
+		c.writing = true
+		go c.flush()
+	}
+	return nil
+}
+
+// acked tells that the client acknowledged the delivery with this packet
+// identifier, which may let others go.
+func (c *conn) acked(id uint16) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.window != nil && c.failed == nil && !c.ended {
+		_ = c.append(c.window.acked(id)) // an error has closed the connection
+	}
+}
+
+// flush writes until nothing waits; finish waits for it.
+func (c *conn) flush() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for len(c.out) > 0 && c.failed == nil {
+		b := c.out
+		c.out, c.spare = c.spare[:0], nil
+		c.mu.Unlock()
+		n, err := c.Conn.Write(b)
+		c.counters.bytesOut.Add(int64(n))
+		c.mu.Lock()
+		c.queued -= len(b)
+		if cap(b) <= keptOut {
+			c.spare = b[:0]
+		}
+		if err != nil && c.failed == nil {
+			c.failed = err
+			c.end()
+		}
+	}
+	if len(c.out) == 0 && cap(c.out) > keptOut {
+		c.out = nil
+	}
+	c.writing = false
+	c.idle.Broadcast()
+}
+
+// end wakes the reader, and gives what is being written a little time; c.mu is
+// held.
+func (c *conn) end() {
+	if c.ended {
+		return
+	}
+	c.ended = true
+	close(c.closed)
+	now := time.Now()
+	_ = c.Conn.SetReadDeadline(now)
+	_ = c.Conn.SetWriteDeadline(now.Add(drainTimeout))
+}
+
+// Close ends reading. What was written before is still sent; finish closes the
+// socket.
+func (c *conn) Close() error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.end()
+	return nil
+}
+
+// finish closes the socket once everything is written, or can not be. A code
+// of 0x80 and above is told to an MQTT 5 client that was told none.
+func (c *conn) finish(code packets.Code) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if code.Code >= packets.ErrUnspecifiedError.Code && c.version == 5 && c.session != nil && !c.goodbye.Load() && c.failed == nil {
+		_ = c.append([]byte{packets.Disconnect << 4, 2, code.Code, 0})
+	}
+	c.end()
+	for c.writing {
+		c.idle.Wait()
+	}
+	_ = c.Conn.Close()
+	c.in, c.out, c.spare, c.window = frames{}, nil, nil, nil // a session that stays keeps c
+}
+
+// SetDeadline does nothing: the connection keeps its own time limits.
+func (c *conn) SetDeadline(time.Time) error { return nil }
+
+// SetReadDeadline does nothing.
+func (c *conn) SetReadDeadline(time.Time) error { return nil }
+
+// SetWriteDeadline does nothing.
+func (c *conn) SetWriteDeadline(time.Time) error { return nil }

@@ -1,0 +1,94 @@
+package broker
+
+import (
+	"time"
+
+	mqtt "github.com/mochi-mqtt/server/v2"
+	"github.com/mochi-mqtt/server/v2/packets"
+)
+
+// bridgeBit marks the protocol level in the CONNECT of a Mosquitto bridge, as
+// Mosquitto sends it unless try_private is off.
+const bridgeBit = 0x80
+
+// connect takes from a CONNECT what the broker keeps itself, and mends what the
+// library would refuse or get wrong.
+func (c *conn) connect(pk packets.Packet) packets.Packet {
+	c.started = true
+	if v := pk.ProtocolVersion; v == 3|bridgeBit || v == 4|bridgeBit {
+		pk.ProtocolVersion &^= bridgeBit
+		c.bridge = true
+	}
+	c.version = pk.ProtocolVersion
+	c.patience = time.Duration(pk.Connect.Keepalive) * time.Second * 3 / 2
+	c.rights = rightsOf(c.RemoteAddr())
+	c.will = takeWill(&pk, c.rights)
+	if pk.Connect.PasswordFlag && len(pk.Connect.Password) == 0 {
+		pk.Connect.PasswordFlag = false // an empty password is one (MQTT 5, 3.1.3.6)
+	}
+	if c.version == 5 {
+		p := &pk.Properties
+		c.problemInfo = !p.RequestProblemInfoFlag || p.RequestProblemInfo == 1
+		c.maxOut = p.MaximumPacketSize
+		if p.ReceiveMaximum > 0 {
+			c.setWindow(newWindow(p.ReceiveMaximum))
+			p.ReceiveMaximum = 0 // kept here: see window
+		}
+		// Aliases that the library gave out outlive the connection, so that the
+		// next one gets messages without a topic.
+		p.TopicAliasMaximum = 0
+		p.SessionExpiryIntervalFlag = false // see expiry
+	}
+	return pk
+}
+
+func (c *conn) setWindow(w *window) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.window = w
+}
+
+// hideID takes the packet identifier out of a SUBSCRIBE or UNSUBSCRIBE, to put
+// it back into the answer: the library refuses one that a delivery to the same
+// client uses just then. One without an identifier is left to be refused.
+func (c *conn) hideID(pk packets.Packet) packets.Packet {
+	if pk.PacketID != 0 {
+		c.subscribeID = pk.PacketID
+		pk.PacketID, pk.FixedHeader.Qos = 0, 0
+	}
+	return pk
+}
+
+// farewell takes the session expiry of a DISCONNECT, see expiry.
+func (b *Broker) farewell(c *conn, pk packets.Packet) (packets.Packet, error) {
+	p := &pk.Properties
+	if !p.SessionExpiryIntervalFlag {
+		return pk, nil
+	}
+	kept := &c.client.Properties.Props
+	if p.SessionExpiryInterval > 0 && kept.SessionExpiryInterval == 0 {
+		_ = b.disconnect(c.client, packets.ErrProtocolViolationZeroNonZeroExpiry) // MQTT 5, 3.14.2.2.2
+		return pk, packets.ErrRejectPacket
+	}
+	kept.SessionExpiryInterval = p.SessionExpiryInterval
+	p.SessionExpiryIntervalFlag = false
+	return pk, nil
+}
+
+// forever is the session expiry interval that never ends (MQTT 5, 3.1.2.11.2).
+const forever = 0xFFFFFFFF
+
+// expiry is how long a client's session outlives its connection; ok is false
+// when it does not. Sessions are ended here, since the library ends one without
+// its subscriptions, and may take a client that just came back with it; it is
+// kept from doing so by never seeing a session expiry interval's flag.
+func expiry(cl *mqtt.Client) (d time.Duration, ok bool) {
+	p := &cl.Properties
+	if p.ProtocolVersion < 5 {
+		return 0, !p.Clean
+	}
+	if p.Props.SessionExpiryInterval == forever {
+		return 0, true
+	}
+	return time.Duration(p.Props.SessionExpiryInterval) * time.Second, p.Props.SessionExpiryInterval > 0
+}

@@ -1,0 +1,102 @@
+package broker
+
+import (
+	"errors"
+
+	"github.com/mochi-mqtt/server/v2/packets"
+)
+
+// connectLimit is the largest CONNECT taken, in bytes. Its five fields may have
+// 64 KiB each, and a stranger must not make us hold more than they need.
+const connectLimit = 512 << 10
+
+// The read buffer starts small, for thousands of idle clients, and grows with
+// what is really received, never with what a packet's header announces.
+const (
+	smallBuffer = 2 << 10
+	keptBuffer  = 16 << 10
+)
+
+var errNotMQTT = errors.New("the first packet is no CONNECT")
+
+// frames collects what arrives and passes on whole packets only, so that the
+// library, which allocates a packet's announced length at once, never does so
+// for bytes that were not sent.
+type frames struct {
+	buf   []byte
+	start int // what is before has been passed on
+	whole int // whole packets end here
+}
+
+// take copies whole packets into p.
+func (f *frames) take(p []byte) int {
+	n := copy(p, f.buf[f.start:f.whole])
+	f.start += n
+	if f.start == len(f.buf) {
+		f.start, f.whole, f.buf = 0, 0, f.buf[:0]
+		if cap(f.buf) > keptBuffer {
+			f.buf = nil
+		}
+	}
+	return n
+}
+
+// ready reports whether take has something to give.
+func (f *frames) ready() bool { return f.start < f.whole }
+
+// space returns room for more bytes; received tells how many came.
+func (f *frames) space() []byte {
+	if f.start > 0 {
+		n := copy(f.buf, f.buf[f.start:])
+		f.whole -= f.start
+		f.start, f.buf = 0, f.buf[:n]
+	}
+	if len(f.buf) == cap(f.buf) {
+		grown := make([]byte, len(f.buf), max(smallBuffer, 2*cap(f.buf)))
+		copy(grown, f.buf)
+		f.buf = grown
+	}
+	return f.buf[len(f.buf):cap(f.buf)]
+}
+
+// received counts n new bytes in and finds the packets they complete. started
+// tells whether the client's CONNECT has been seen; limit is the largest packet
+// allowed. missing is how many bytes the last, incomplete packet lacks, as far
+// as known.
+func (f *frames) received(n int, started bool, limit int) (missing int, err error) {
+	f.buf = f.buf[:len(f.buf)+n]
+	for f.whole < len(f.buf) {
+		rest := f.buf[f.whole:]
+		if !started && f.whole == 0 && rest[0]>>4 != packets.Connect {
+			return 0, errNotMQTT
+		}
+		size, err := packetSize(rest)
+		if err != nil {
+			return 0, err
+		}
+		if size > limit {
+			return 0, packets.ErrPacketTooLarge
+		}
+		if size == 0 || size > len(rest) {
+			return max(0, size-len(rest)), nil
+		}
+		f.whole += size
+	}
+	return 0, nil
+}
+
+// packetSize reads the fixed header that b begins with and returns the length
+// of the packet with its header, or 0 when the header is not complete yet.
+func packetSize(b []byte) (int, error) {
+	remaining := 0
+	for i := 1; i < len(b); i++ {
+		remaining |= int(b[i]&0x7f) << (7 * (i - 1))
+		if b[i] < 0x80 {
+			return 1 + i + remaining, nil
+		}
+		if i == 4 { // MQTT 5, 1.5.5: at most four bytes
+			return 0, packets.ErrMalformedVariableByteInteger
+		}
+	}
+	return 0, nil
+}

@@ -1,0 +1,168 @@
+package broker
+
+import (
+	"strings"
+
+	mqtt "github.com/mochi-mqtt/server/v2"
+	"github.com/mochi-mqtt/server/v2/packets"
+)
+
+// maxSubscriptions is how many filters one client may subscribe to.
+const maxSubscriptions = 4096
+
+// leastConnack is the packet size that a client must take to be told the
+// broker's own limits.
+const leastConnack = 64
+
+// A hook is where the library asks and tells the broker.
+type hook struct {
+	mqtt.HookBase
+	b *Broker
+}
+
+// ID names the hook to the library.
+func (h *hook) ID() string { return "checkbus" }
+
+// Provides tells the library which methods to call.
+func (h *hook) Provides(method byte) bool {
+	switch method {
+	case mqtt.OnConnectAuthenticate, mqtt.OnACLCheck, mqtt.OnSessionEstablish, mqtt.OnSessionEstablished,
+		mqtt.OnDisconnect, mqtt.OnPacketRead, mqtt.OnPacketEncode, mqtt.OnSubscribe, mqtt.OnSelectSubscribers,
+		mqtt.OnPublish:
+		return true
+	}
+	return false
+}
+
+// OnConnectAuthenticate lets everybody in: anonymous access is the only one.
+func (h *hook) OnConnectAuthenticate(cl *mqtt.Client, _ packets.Packet) bool {
+	_, ok := cl.Net.Conn.(*conn)
+	return ok
+}
+
+// OnACLCheck is asked when a client subscribes and when a message is about to
+// be delivered to it. Publishing is decided in route.
+func (h *hook) OnACLCheck(cl *mqtt.Client, topic string, _ bool) bool {
+	c, ok := cl.Net.Conn.(*conn)
+	return ok && c.rights.mayRead(topic)
+}
+
+// OnSessionEstablish comes before the CONNACK, and may wait for the client's
+// previous connection to end.
+func (h *hook) OnSessionEstablish(cl *mqtt.Client, pk packets.Packet) {
+	h.b.attach(cl.Net.Conn.(*conn), cl, pk.Connect.Clean)
+}
+
+// OnSessionEstablished comes after the CONNACK.
+func (h *hook) OnSessionEstablished(cl *mqtt.Client, _ packets.Packet) {
+	cl.Net.Conn.(*conn).endTurn()
+}
+
+// OnDisconnect comes when the library is about to clean up by itself.
+func (h *hook) OnDisconnect(cl *mqtt.Client, _ error, _ bool) {
+	if c, ok := cl.Net.Conn.(*conn); ok {
+		c.left.Store(true)
+	}
+}
+
+// OnPacketRead sees every packet of a client before the library does. The
+// library takes only this one error as the end of the connection.
+func (h *hook) OnPacketRead(cl *mqtt.Client, pk packets.Packet) (packets.Packet, error) {
+	c := cl.Net.Conn.(*conn)
+	switch pk.FixedHeader.Type {
+	case packets.Connect:
+		if !c.started {
+			return c.connect(pk), nil
+		}
+	case packets.Publish:
+		if h.b.publish(c, pk) != nil {
+			return pk, packets.ErrRejectPacket
+		}
+		return handled, nil
+	case packets.Pubrel:
+		c.release(pk.PacketID)
+		return handled, nil
+	case packets.Puback, packets.Pubcomp:
+		c.acked(pk.PacketID)
+	case packets.Pubrec:
+		if pk.ReasonCode >= packets.ErrUnspecifiedError.Code {
+			c.acked(pk.PacketID)
+		}
+	case packets.Subscribe, packets.Unsubscribe:
+		return c.hideID(pk), nil
+	case packets.Disconnect:
+		return h.b.farewell(c, pk)
+	}
+	return pk, nil
+}
+
+// OnPacketEncode sees every packet to a client before it is encoded.
+func (h *hook) OnPacketEncode(cl *mqtt.Client, pk packets.Packet) packets.Packet {
+	c, ok := cl.Net.Conn.(*conn)
+	if !ok {
+		return pk
+	}
+	switch pk.FixedHeader.Type {
+	case packets.Connack:
+		if pk.ReasonCode == packets.CodeSuccess.Code && (c.maxOut == 0 || c.maxOut >= leastConnack) {
+			pk.Properties.MaximumPacketSize = uint32(c.maxIn)
+			pk.Properties.TopicAliasMaximum = topicAliases
+		}
+	case packets.Suback, packets.Unsuback:
+		pk.PacketID = c.subscribeID
+	case packets.Disconnect:
+		c.goodbye.Store(true)
+	}
+	return pk
+}
+
+// OnSubscribe refuses filters that the library would take, and gives bridges
+// what they expect: not their own messages, and the retain flag as it was sent.
+func (h *hook) OnSubscribe(cl *mqtt.Client, pk packets.Packet) packets.Packet {
+	c := cl.Net.Conn.(*conn)
+	room := maxSubscriptions - cl.State.Subscriptions.Len()
+	for i := range pk.Filters {
+		f := &pk.Filters[i]
+		if i >= room || !validFilter(f.Filter) {
+			f.Filter = "" // the library refuses it
+			continue
+		}
+		if c.bridge && !mqtt.IsSharedFilter(f.Filter) {
+			f.NoLocal, f.FwdRetainedFlag = true, true
+		}
+	}
+	return pk
+}
+
+// validFilter reports whether wildcards stand alone in their levels (MQTT 5,
+// 4.7.1), which the library does not ask, and the levels are not too many.
+func validFilter(filter string) bool {
+	if strings.Count(filter, "/") > maxLevels {
+		return false
+	}
+	for level := range strings.SplitSeq(filter, "/") {
+		if len(level) > 1 && strings.ContainsAny(level, "+#") {
+			return false
+		}
+	}
+	return true
+}
+
+// OnSelectSubscribers keeps topics that begin with a dollar sign from shared
+// subscriptions whose filter begins with a wildcard (MQTT 5, 4.7.2).
+func (h *hook) OnSelectSubscribers(subs *mqtt.Subscribers, pk packets.Packet) *mqtt.Subscribers {
+	if pk.TopicName[0] != '$' {
+		return subs
+	}
+	for filter := range subs.Shared {
+		if parts := strings.SplitN(filter, "/", 3); len(parts) == 3 && strings.ContainsAny(parts[2][:1], "+#") {
+			delete(subs.Shared, filter)
+		}
+	}
+	return subs
+}
+
+// OnPublish sees only what deliver injects.
+func (h *hook) OnPublish(_ *mqtt.Client, pk packets.Packet) (packets.Packet, error) {
+	return restore(pk), nil
+}

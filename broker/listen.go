@@ -1,0 +1,188 @@
+package broker
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"net"
+	"os"
+	"runtime/debug"
+	"time"
+
+	"github.com/mochi-mqtt/server/v2/packets"
+)
+
+const (
+	// strangers is how many connections beyond max_connections may be open
+	// while they have not said CONNECT, or to be told that there is no room.
+	strangers = 256
+	// The pause after a failed accept, as when file descriptors run out.
+	leastPause = 5 * time.Millisecond
+	mostPause  = time.Second
+)
+
+// keepAlive finds clients whose machine is gone without a word, whatever
+// keepalive they asked for in MQTT.
+var keepAlive = net.KeepAliveConfig{Enable: true, Idle: 60 * time.Second, Interval: 15 * time.Second, Count: 5}
+
+// Listen binds all listeners, so that a port that is taken is known before
+// anything else starts. Clients that connect wait until Run. The error names
+// each address that could not be bound, and then none is.
+func (b *Broker) Listen() error {
+	var errs []error
+	for _, l := range b.cfg.Listeners {
+		ln, err := bind(l)
+		if err != nil {
+			errs = append(errs, fmt.Errorf("listen on %s: %w", l.Address, err))
+			continue
+		}
+		b.listeners = append(b.listeners, ln)
+	}
+	if err := errors.Join(errs...); err != nil {
+		b.closeListeners()
+		b.listeners = nil
+		return err
+	}
+	return nil
+}
+
+func bind(l Listener) (net.Listener, error) {
+	network, address := l.network()
+	if network == "unix" {
+		if err := removeStale(address); err != nil {
+			return nil, err
+		}
+	}
+	lc := net.ListenConfig{KeepAliveConfig: keepAlive}
+	return lc.Listen(context.Background(), network, address)
+}
+
+// removeStale removes a socket that a process left behind when it was killed.
+// One that is listened on stays, for Listen to fail.
+func removeStale(path string) error {
+	info, err := os.Lstat(path)
+	if errors.Is(err, fs.ErrNotExist) || err == nil && info.Mode()&fs.ModeSocket == 0 {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	nc, err := net.Dial("unix", path)
+	if err == nil {
+		return nc.Close()
+	}
+	return os.Remove(path)
+}
+
+// Addr returns the address of the first listener, once Listen has succeeded.
+func (b *Broker) Addr() net.Addr { return b.listeners[0].Addr() }
+
+func (b *Broker) closeListeners() {
+	for _, ln := range b.listeners {
+		_ = ln.Close()
+	}
+}
+
+// accept takes connections until the listener is closed. Other errors, as when
+// file descriptors run out, are waited out.
+func (b *Broker) acceptFrom(ln net.Listener) {
+	pause := leastPause
+	for {
+		nc, err := ln.Accept()
+		if errors.Is(err, net.ErrClosed) {
+			return
+		}
+		if err != nil {
+			if b.acceptFailed.now() {
+				b.log.Error("cannot accept connections", "address", ln.Addr().String(), "err", err)
+			}
+			select {
+			case <-time.After(pause):
+			case <-b.stopped:
+			}
+			pause = min(2*pause, mostPause)
+			continue
+		}
+		pause = leastPause
+		if b.count.connections.Load() >= int64(b.cfg.MaxConnections+strangers) {
+			b.count.refused.Add(1)
+			_ = nc.Close()
+			continue
+		}
+		b.count.connections.Add(1)
+		b.clients.Go(func() { b.serve(nc) })
+	}
+}
+
+// serve sees one connection from beginning to end.
+func (b *Broker) serve(nc net.Conn) {
+	defer b.count.connections.Add(-1)
+	c := newConn(nc, b.cfg.MaxPacket, &b.count)
+	b.track(c, true)
+	defer b.track(c, false)
+	err := b.establish(c)
+	if errors.Is(err, packets.ErrServerBusy) {
+		b.count.refused.Add(1)
+	}
+	code := reasonFor(err)
+	if b.stopping.Load() {
+		code = packets.ErrServerShuttingDown
+	}
+	b.detach(c)
+	c.finish(code)
+	if errors.Is(c.failed, errSlow) && b.slowed.now() {
+		b.log.Warn("client closed", "client", c.name(), "err", errSlow)
+	}
+}
+
+// track keeps the set of open connections.
+func (b *Broker) track(c *conn, open bool) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if open {
+		b.conns[c] = struct{}{}
+	} else {
+		delete(b.conns, c)
+	}
+	if b.stopping.Load() {
+		_ = c.Close()
+	}
+}
+
+// establish runs the library on c until the connection is over. The library
+// recovers from nothing, and has decoders that read past the end of a packet:
+// such a panic ends this connection alone.
+func (b *Broker) establish(c *conn) (err error) {
+	defer func() {
+		if r := recover(); r != nil {
+			b.count.panics.Add(1)
+			if b.panicked.now() {
+				b.log.Error("a connection ended in a panic", "client", c.name(), "remote", c.RemoteAddr().String(),
+					"panic", r, "stack", string(debug.Stack()))
+			}
+			err = packets.ErrMalformedPacket
+		}
+	}()
+	return b.server.EstablishConnection("", c)
+}
+
+// name is the client's identifier, as far as known.
+func (c *conn) name() string {
+	if c.session == nil {
+		return ""
+	}
+	return c.session.id
+}
+
+// reasonFor is what an MQTT 5 client is told about the end of its connection.
+func reasonFor(err error) packets.Code {
+	var code packets.Code
+	switch {
+	case errors.As(err, &code):
+		return code
+	case errors.Is(err, os.ErrDeadlineExceeded):
+		return packets.ErrKeepAliveTimeout
+	}
+	return packets.CodeDisconnect
+}

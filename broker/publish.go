@@ -1,0 +1,190 @@
+package broker
+
+import (
+	"fmt"
+	"strings"
+	"time"
+
+	"checkbus/checks"
+
+	mqtt "github.com/mochi-mqtt/server/v2"
+	"github.com/mochi-mqtt/server/v2/packets"
+)
+
+// topicAliases is how many aliases an MQTT 5 client may define, as in
+// Mosquitto. Each keeps a topic of up to 64 KiB.
+const topicAliases = 10
+
+// maxLevels is how many slashes a topic or filter may have, as in Mosquitto:
+// the library's index takes time that grows with their square.
+const maxLevels = 200
+
+// handled stands for a packet that needs nothing more from the library: an
+// acknowledgement with an identifier that is never used, which it ignores.
+var handled = packets.Packet{FixedHeader: packets.FixedHeader{Type: packets.Puback}}
+
+// publish handles a PUBLISH from a client in the library's place. Its own way
+// (processPublish, server.go:858 in v2.7.9) blocks the reader for an answer,
+// mixes up the packet identifiers of both directions, acknowledges undefined
+// topic aliases, and says nothing about what it refuses. An error ends the
+// connection.
+func (b *Broker) publish(c *conn, pk packets.Packet) error {
+	b.count.messagesIn.Add(1)
+	if code := b.resolve(c, &pk); code != packets.CodeSuccess {
+		return b.disconnect(c.client, code)
+	}
+	in := &inbound{packet: pk, session: c.session, conn: c, client: c.session.id, version: c.version}
+	if pk.FixedHeader.Qos > 0 {
+		in.mark = mark(&pk)
+	}
+	if b.stopping.Load() || !c.session.wait(c, len(pk.Payload)) {
+		<-c.closed
+		return packets.ErrServerShuttingDown
+	}
+	switch c.session.take(in) {
+	case known:
+		b.count.redelivered.Add(1)
+		return nil
+	case tooMany:
+		return b.disconnect(c.client, packets.ErrReceiveMaximum)
+	}
+	b.route(in, c.rights, message(&pk, in.client, c.rights))
+	return nil
+}
+
+// resolve checks pk and puts the topic in an alias's place.
+func (b *Broker) resolve(c *conn, pk *packets.Packet) packets.Code {
+	if code := pk.PublishValidate(topicAliases); code != packets.CodeSuccess {
+		return code
+	}
+	if pk.Properties.TopicAliasFlag {
+		pk.TopicName = c.client.State.TopicAliases.Inbound.Set(pk.Properties.TopicAlias, pk.TopicName)
+		pk.Properties.TopicAlias, pk.Properties.TopicAliasFlag = 0, false
+		if pk.TopicName == "" {
+			return packets.ErrProtocolViolationNoTopic // MQTT 5, 3.3.4
+		}
+	}
+	if strings.Count(pk.TopicName, "/") > maxLevels {
+		return packets.ErrTopicNameInvalid
+	}
+	return packets.CodeSuccess
+}
+
+// route decides who gets a publish: accept, subscribers, or nobody.
+func (b *Broker) route(in *inbound, r rights, m Message) {
+	results := b.isResult(m.Topic)
+	switch {
+	case !r.mayWrite(m.Topic):
+		b.count.denied.Add(1)
+		b.settleNow(in, fmt.Errorf("%w: may not write %s", checks.ErrDenied, m.Topic))
+		if results && b.denied != nil {
+			b.denied(m)
+		}
+	case results:
+		b.finisher.pending.Add(1)
+		b.accept(m, func(err error) { b.finisher.add(in, err) })
+	default:
+		b.deliver(&in.packet, in.client, in.version)
+		b.settleNow(in, nil)
+	}
+}
+
+// settleNow answers a publish that needs no verdict.
+func (b *Broker) settleNow(in *inbound, err error) {
+	s := in.session
+	if s == nil {
+		return // a will
+	}
+	b.hangUp(s.settle(in, answerTo(err, in.version)))
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.flush()
+}
+
+// hangUp ends a connection without a word.
+func (b *Broker) hangUp(c *conn) {
+	if c != nil {
+		c.client.Stop(packets.ErrUnspecifiedError)
+	}
+}
+
+// message shows a publish to the functions given to Handle and HandleDenied.
+func message(pk *packets.Packet, client string, r rights) Message {
+	return Message{
+		Topic:    pk.TopicName,
+		Payload:  pk.Payload,
+		Client:   client,
+		User:     r.user,
+		QoS:      pk.FixedHeader.Qos,
+		PacketID: pk.PacketID,
+		Dup:      pk.FixedHeader.Dup,
+		Retain:   pk.FixedHeader.Retain,
+	}
+}
+
+// isResult reports whether topic is the results root or below it.
+func (b *Broker) isResult(topic string) bool {
+	rest, ok := strings.CutPrefix(topic, b.root)
+	return ok && b.accept != nil && (rest == "" || rest[0] == '/')
+}
+
+// deliver passes a publish of a client on to its subscribers, and keeps it when
+// it is to be retained.
+func (b *Broker) deliver(pk *packets.Packet, client string, version byte) {
+	out := *pk
+	out.FixedHeader.Dup = false
+	// The library sets these two from its own client; restore has them back.
+	out.Connect.ClientIdentifier, out.ReservedBit = client, version
+	if err := b.server.InjectPacket(b.inline, out); err != nil {
+		b.log.Debug("not delivered", "topic", pk.TopicName, "err", err)
+	}
+}
+
+// restore puts the publisher's name and protocol version into a packet that
+// deliver injected, for no-local subscriptions and message expiry.
+func restore(pk packets.Packet) packets.Packet {
+	pk.Origin, pk.ProtocolVersion = pk.Connect.ClientIdentifier, pk.ReservedBit
+	pk.Connect.ClientIdentifier, pk.ReservedBit = "", 0
+	return pk
+}
+
+// release answers a PUBREL (MQTT 5, 4.3.3).
+func (c *conn) release(id uint16) {
+	var code byte
+	if !c.session.released(id) && c.version == 5 {
+		code = packets.ErrPacketIdentifierNotFound.Code
+	}
+	_, _ = c.Write(appendAck(nil, packets.Pubcomp, id, code, "")) // an error ends the connection by itself
+}
+
+// disconnect ends a client's connection, telling an MQTT 5 client why. It
+// returns the error that ends the client's reader.
+func (b *Broker) disconnect(cl *mqtt.Client, code packets.Code) error {
+	if cl.Properties.ProtocolVersion == 5 {
+		_ = b.server.DisconnectClient(cl, code)
+	} else {
+		cl.Stop(code)
+	}
+	return code
+}
+
+// Publish hands a message of the gateway itself to its subscribers, with QoS 1,
+// and keeps it for later ones when retain is set; an empty payload then removes
+// what was kept. It never blocks, and accept does not see it, whatever its
+// topic. The error is about the topic.
+func (b *Broker) Publish(topic string, payload []byte, retain bool) error {
+	switch {
+	case topic == "" || len(topic) > 65535 || strings.ContainsAny(topic, "+#\x00"):
+		return fmt.Errorf("publish: %q is no topic", topic)
+	case strings.Count(topic, "/") > maxLevels:
+		return fmt.Errorf("publish: topic %.40q... has more than %d levels", topic, maxLevels)
+	}
+	b.deliver(&packets.Packet{
+		FixedHeader: packets.FixedHeader{Type: packets.Publish, Qos: 1, Retain: retain},
+		PacketID:    1,
+		TopicName:   topic,
+		Payload:     payload,
+		Created:     time.Now().Unix(),
+	}, "", 5)
+	return nil
+}

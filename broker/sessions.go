@@ -1,0 +1,178 @@
+package broker
+
+import (
+	"slices"
+	"time"
+
+	mqtt "github.com/mochi-mqtt/server/v2"
+	"github.com/mochi-mqtt/server/v2/packets"
+)
+
+// attach gives c its session before the CONNACK is sent. Connections with one
+// client identifier take turns, and the previous one is gone, with all that the
+// library does at its end, before the next goes on: the library itself mixes up
+// two that overlap, and may forget the new one.
+func (b *Broker) attach(c *conn, cl *mqtt.Client, clean bool) {
+	s := b.reserve(cl.ID)
+	c.session, c.client = s, cl
+	s.turn <- struct{}{}
+	c.turn = true
+
+	s.mu.Lock()
+	previous := s.conn
+	s.mu.Unlock()
+	if previous != nil {
+		_ = b.disconnect(previous.client, packets.ErrSessionTakenOver)
+		<-previous.detached
+	}
+
+	s.attach(c, clean)
+	b.mu.Lock()
+	late := s.will
+	s.will, s.away, s.ends = nil, time.Time{}, time.Time{}
+	b.mu.Unlock()
+	if late != nil && clean {
+		b.publishWill(late) // its session ends here (MQTT 5, 3.1.3.2.2)
+	}
+	if c.will != nil {
+		c.will.client = cl.ID
+	}
+}
+
+// reserve finds or begins the session of a client, which then stays until
+// detach.
+func (b *Broker) reserve(id string) *session {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	s := b.sessions[id]
+	if s == nil {
+		s = newSession(id)
+		b.sessions[id] = s
+	}
+	s.refs++
+	return s
+}
+
+// endTurn lets the next connection with the same client identifier go on.
+func (c *conn) endTurn() {
+	if c.turn {
+		c.turn = false
+		<-c.session.turn
+	}
+}
+
+// detach ends c's part in its session, when the library is done with c.
+func (b *Broker) detach(c *conn) {
+	s := c.session
+	if s == nil {
+		return
+	}
+	keep, ok := expiry(c.client)
+	if !c.left.Load() && !ok {
+		b.cleanUp(c.client)
+	}
+	s.leave(c, !ok)
+	w := c.will
+	if b.stopping.Load() || !lost(c.client) {
+		w = nil
+	}
+	now := time.Now()
+	b.mu.Lock()
+	s.refs--
+	if !ok && s.refs == 0 {
+		delete(b.sessions, s.id)
+	}
+	s.away = now
+	if keep > 0 {
+		s.ends = now.Add(keep)
+	}
+	if w != nil && w.delay > 0 && ok {
+		w.due = now.Add(w.delay)
+		s.will, w = w, nil
+	}
+	surplus := len(b.sessions) > b.mostSessions()
+	b.mu.Unlock()
+	if w != nil {
+		b.publishWill(w)
+	}
+	c.endTurn()
+	close(c.detached)
+	if surplus {
+		b.expire(now)
+	}
+}
+
+// cleanUp does what the library does at the end of a session, for a connection
+// that ended before the library came that far: the client was gone before its
+// CONNACK, or there was a fault.
+func (b *Broker) cleanUp(cl *mqtt.Client) {
+	if known, ok := b.server.Clients.Get(cl.ID); ok && known == cl {
+		b.forget(cl)
+	}
+}
+
+// forget removes all that the library knows of a client.
+func (b *Broker) forget(cl *mqtt.Client) {
+	cl.ClearInflights()
+	b.server.UnsubscribeClient(cl)
+	b.server.Clients.Delete(cl.ID)
+}
+
+// expire sends the wills and ends the sessions that are due, and those longest
+// away where there are too many.
+func (b *Broker) expire(now time.Time) {
+	b.mu.Lock()
+	var away, over []*session
+	var wills []*will
+	for _, s := range b.sessions {
+		if s.refs > 0 {
+			continue
+		}
+		if !s.ends.IsZero() && !now.Before(s.ends) {
+			over = append(over, s)
+			continue
+		}
+		away = append(away, s)
+		if s.will != nil && !now.Before(s.will.due) {
+			wills = append(wills, s.will)
+			s.will = nil
+		}
+	}
+	if surplus := len(b.sessions) - len(over) - b.mostSessions(); surplus > 0 {
+		slices.SortFunc(away, func(x, y *session) int { return x.away.Compare(y.away) })
+		over = append(over, away[:min(surplus, len(away))]...)
+	}
+	for _, s := range over {
+		s.refs++
+		s.turn <- struct{}{} // nobody has it, so this does not wait
+		if s.will != nil {
+			wills = append(wills, s.will)
+			s.will = nil
+		}
+	}
+	b.mu.Unlock()
+	for _, w := range wills {
+		b.publishWill(w)
+	}
+	for _, s := range over {
+		b.endSession(s)
+	}
+}
+
+// mostSessions is how many sessions are kept, connected and away.
+func (b *Broker) mostSessions() int { return 2 * b.cfg.MaxConnections }
+
+// endSession forgets a session whose turn is taken.
+func (b *Broker) endSession(s *session) {
+	if cl, ok := b.server.Clients.Get(s.id); ok {
+		b.forget(cl)
+	}
+	s.attach(nil, true)
+	b.mu.Lock()
+	s.refs--
+	if s.refs == 0 {
+		delete(b.sessions, s.id)
+	}
+	b.mu.Unlock()
+	<-s.turn
+}

@@ -1,0 +1,64 @@
+package broker
+
+import (
+	"time"
+
+	mqtt "github.com/mochi-mqtt/server/v2"
+	"github.com/mochi-mqtt/server/v2/packets"
+)
+
+// A will is the message that a client left to be published when it is lost. The
+// library would publish it past access control and accept, and forgets most of
+// its properties, so wills are kept here.
+type will struct {
+	packet  packets.Packet
+	delay   time.Duration
+	due     time.Time
+	client  string
+	version byte
+	rights  rights
+}
+
+// takeWill moves the will out of a CONNECT packet. A will that is wrong is left
+// in it, for the library to refuse.
+func takeWill(pk *packets.Packet, r rights) *will {
+	w := &pk.Connect
+	if !w.WillFlag || w.WillTopic == "" || w.WillQos > 2 {
+		return nil
+	}
+	p := w.WillProperties
+	kept := &will{
+		packet: packets.Packet{
+			FixedHeader: packets.FixedHeader{Type: packets.Publish, Qos: w.WillQos, Retain: w.WillRetain},
+			PacketID:    uint16(w.WillQos), // the library wants one where there is a QoS
+			TopicName:   w.WillTopic,
+			Payload:     w.WillPayload,
+			Properties: packets.Properties{
+				PayloadFormat:         p.PayloadFormat,
+				PayloadFormatFlag:     p.PayloadFormatFlag,
+				MessageExpiryInterval: p.MessageExpiryInterval,
+				ContentType:           p.ContentType,
+				ResponseTopic:         p.ResponseTopic,
+				CorrelationData:       p.CorrelationData,
+				User:                  p.User,
+			},
+		},
+		delay:   time.Duration(p.WillDelayInterval) * time.Second,
+		version: pk.ProtocolVersion,
+		rights:  r,
+	}
+	w.WillFlag, w.WillRetain, w.WillQos = false, false, 0
+	w.WillTopic, w.WillPayload, w.WillProperties = "", nil, packets.Properties{}
+	return kept
+}
+
+// lost reports whether the client went without the DISCONNECT that deletes its
+// will (MQTT 5, 3.14.4).
+func lost(cl *mqtt.Client) bool { return cl.StopCause() != packets.CodeDisconnect }
+
+// publishWill treats a will like a publish of its client, but answers nobody.
+func (b *Broker) publishWill(w *will) {
+	m := message(&w.packet, w.client, w.rights)
+	m.Will, m.PacketID = true, 0
+	b.route(&inbound{packet: w.packet, client: w.client, version: w.version}, w.rights, m)
+}

@@ -1,0 +1,41 @@
+package main
+
+import (
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+)
+
+// runCheckConfig checks the settings, and that what they name is there, and
+// prints what would run.
+func runCheckConfig(args []string, out, log io.Writer) error {
+	flags := flag.NewFlagSet("check-config", flag.ContinueOnError)
+	config := flags.String("config", "", "settings `file`")
+	if err := parse(flags, args, log); err != nil {
+		return err
+	}
+	s, err := readSettings(*config)
+	if err != nil {
+		return err
+	}
+	fmt.Fprintf(out, "data_dir  %s\n", s.DataDir)
+	for _, l := range s.Listener {
+		fmt.Fprintf(out, "listener  %s\n", l.Address)
+	}
+	fmt.Fprintf(out, "results   %s/<host>[/<service>], payload up to %v, reason up to %v\n", s.Results.Root, s.Results.MaxPayload, s.Results.MaxReason)
+	fmt.Fprintf(out, "spool     up to %v\n", s.Spool.MaxSize)
+	var errs []error
+	if s.Nagios != nil {
+		way := "plain command lines"
+		if s.Nagios.BatchDir != "" {
+			way = "batches in " + s.Nagios.BatchDir
+		}
+		fmt.Fprintf(out, "nagios    %s, %s\n", s.Nagios.CommandFile, way)
+		errs = append(errs, s.Nagios.Check())
+	}
+	if len(s.cores()) == 0 {
+		fmt.Fprintln(out, "no core: states are tracked and published, and handed to none")
+	}
+	return errors.Join(errs...)
+}

@@ -1,0 +1,193 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"reflect"
+	"regexp"
+	"slices"
+	"strings"
+
+	"github.com/BurntSushi/toml"
+)
+
+// A settingsFile reads a TOML file over the defaults in a struct, strictly, and
+// collects every mistake with the line where it stands.
+type settingsFile struct {
+	path string
+	text string
+	meta toml.MetaData
+	errs []error
+}
+
+// load reads path into cfg, a pointer to a struct with toml tags. Where the
+// file has a table, its keys replace the defaults one by one; where it has an
+// array of tables, the array is the file's own. It returns the keys that the
+// file sets, and all errors at once.
+func load(path string, cfg any) (map[string]bool, error) {
+	text, err := os.ReadFile(path)
+	if err != nil {
+		return nil, err
+	}
+	f := settingsFile{path: path, text: string(text)}
+	var top map[string]toml.Primitive
+	f.meta, err = toml.Decode(f.text, &top)
+	if syntax := (toml.ParseError{}); errors.As(err, &syntax) {
+		return nil, fmt.Errorf("%s:%d: %s", path, syntax.Position.Line, syntax.Message)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", path, err)
+	}
+	f.table(top, reflect.ValueOf(cfg).Elem(), nil)
+	set := make(map[string]bool)
+	for _, key := range f.meta.Keys() {
+		set[key.String()] = true
+	}
+	return set, errors.Join(f.errs...)
+}
+
+// table assigns each key of a table to the field that has it as its tag.
+func (f *settingsFile) table(keys map[string]toml.Primitive, into reflect.Value, path []string) {
+	for _, name := range sortedKeys(keys) {
+		at := append(slices.Clone(path), name)
+		field, ok := fieldByTag(into, name)
+		if !ok {
+			f.fail(at, errors.New("unknown key"))
+			continue
+		}
+		f.value(keys[name], field, at)
+	}
+}
+
+func (f *settingsFile) value(p toml.Primitive, field reflect.Value, at []string) {
+	if field.Kind() == reflect.Pointer {
+		if field.IsNil() {
+			field.Set(reflect.New(field.Type().Elem()))
+		}
+		field = field.Elem()
+	}
+	switch {
+	case field.Kind() == reflect.Struct:
+		var keys map[string]toml.Primitive
+		if err := f.meta.PrimitiveDecode(p, &keys); err != nil || keys == nil {
+			f.fail(at, errors.New("must be a table"))
+			return
+		}
+		f.table(keys, field, at)
+	case field.Kind() == reflect.Slice && field.Type().Elem().Kind() == reflect.Struct:
+		var tables []map[string]toml.Primitive
+		if err := f.meta.PrimitiveDecode(p, &tables); err != nil {
+			f.fail(at, fmt.Errorf("must be an array of tables, [[%s]]", strings.Join(at, ".")))
+			return
+		}
+		field.Set(reflect.MakeSlice(field.Type(), len(tables), len(tables)))
+		for i, keys := range tables {
+			f.table(keys, field.Index(i), append(slices.Clone(at), fmt.Sprint(i)))
+		}
+	default:
+		if err := f.meta.PrimitiveDecode(p, field.Addr().Interface()); err != nil {
+			f.fail(at, reason(err))
+		}
+	}
+}
+
+// reason is err without what the library says of Go's types, of the place, and
+// of itself.
+func reason(err error) error {
+	text := place.ReplaceAllString(err.Error(), "")
+	if m := incompatible.FindStringSubmatch(text); m != nil {
+		text = fmt.Sprintf("must be %s, not %s", kindName(m[2]), kindName(m[1]))
+	}
+	return errors.New(text)
+}
+
+var (
+	place        = regexp.MustCompile(`^(toml: )?(line \d+ \(last key "[^"]*"\): )?`)
+	incompatible = regexp.MustCompile(`^incompatible types: TOML value has type (\S+); destination has type (\S+)$`)
+)
+
+func kindName(library string) string {
+	switch {
+	case strings.HasPrefix(library, "int"), strings.HasPrefix(library, "float"):
+		return "a number"
+	case strings.HasPrefix(library, "bool"):
+		return "true or false"
+	case strings.HasPrefix(library, "[]"), library == "slice":
+		return "a list"
+	case strings.HasPrefix(library, "map"):
+		return "a table"
+	}
+	return "a " + library
+}
+
+func (f *settingsFile) fail(at []string, err error) {
+	where := f.path
+	if line := lineOf(f.text, at); line > 0 {
+		where = fmt.Sprintf("%s:%d", f.path, line)
+	}
+	f.errs = append(f.errs, fmt.Errorf("%s: %s: %w", where, keyName(at), err))
+}
+
+// keyName writes a path as an operator would: listener[0].address.
+func keyName(at []string) string {
+	var name strings.Builder
+	for i, part := range at {
+		switch {
+		case i == 0:
+			name.WriteString(part)
+		case part[0] >= '0' && part[0] <= '9':
+			name.WriteString("[" + part + "]")
+		default:
+			name.WriteString("." + part)
+		}
+	}
+	return name.String()
+}
+
+var header = regexp.MustCompile(`^\s*\[{1,2}\s*([A-Za-z0-9_.-]+)\s*\]{1,2}`)
+
+// lineOf finds the line, counted from 1, that sets the key at a path; 0 where
+// the file writes it in a way that this plain search does not follow.
+func lineOf(text string, at []string) int {
+	name := at[len(at)-1]
+	table, index := at[:len(at)-1], 0
+	if n := len(table); n > 0 && table[n-1][0] >= '0' && table[n-1][0] <= '9' {
+		_, _ = fmt.Sscan(table[n-1], &index)
+		table = table[:n-1]
+	}
+	want, current, seen := strings.Join(table, "."), "", map[string]int{}
+	for i, line := range strings.Split(text, "\n") {
+		if m := header.FindStringSubmatch(line); m != nil {
+			current = m[1]
+			seen[current]++
+			if current == strings.Join(at, ".") {
+				return i + 1
+			}
+			continue
+		}
+		key, _, ok := strings.Cut(line, "=")
+		if ok && strings.Trim(strings.TrimSpace(key), `"'`) == name && current == want && (want == "" || seen[want] == index+1) {
+			return i + 1
+		}
+	}
+	return 0
+}
+
+func fieldByTag(v reflect.Value, name string) (reflect.Value, bool) {
+	for i := range v.NumField() {
+		if v.Type().Field(i).Tag.Get("toml") == name {
+			return v.Field(i), true
+		}
+	}
+	return reflect.Value{}, false
+}
+
+func sortedKeys(m map[string]toml.Primitive) []string {
+	keys := make([]string, 0, len(m))
+	for k := range m {
+		keys = append(keys, k)
+	}
+	slices.Sort(keys)
+	return keys
+}

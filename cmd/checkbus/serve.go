@@ -1,0 +1,122 @@
+package main
+
+import (
+	"context"
+	"flag"
+	"fmt"
+	"io"
+	"log/slog"
+	"os"
+	"path/filepath"
+
+	"github.com/coreos/go-systemd/v22/daemon"
+	"golang.org/x/sync/errgroup"
+
+	"checkbus/broker"
+	"checkbus/checks"
+	"checkbus/internal/bus"
+	"checkbus/internal/spool"
+	"checkbus/nagios"
+)
+
+func runServe(ctx context.Context, args []string, out io.Writer) error {
+	flags := flag.NewFlagSet("serve", flag.ContinueOnError)
+	config := flags.String("config", "", "settings `file`")
+	if err := parse(flags, args, out); err != nil {
+		return err
+	}
+	s, err := readSettings(*config)
+	if err != nil {
+		return err
+	}
+	return serve(ctx, s, newLogger(s.Log, out))
+}
+
+func newLogger(s LogSettings, out io.Writer) *slog.Logger {
+	options := &slog.HandlerOptions{Level: s.Level}
+	if s.Format == "json" {
+		return slog.New(slog.NewJSONHandler(out, options))
+	}
+	return slog.New(slog.NewTextHandler(out, options))
+}
+
+// serve runs the gateway until ctx ends or a part of it fails.
+func serve(ctx context.Context, s Settings, log *slog.Logger) error {
+	if err := os.MkdirAll(s.DataDir, 0o700); err != nil {
+		return fmt.Errorf("data_dir: %w", err)
+	}
+	queue, err := spool.Open(filepath.Join(s.DataDir, "spool"), spool.Options{MaxBytes: int64(s.Spool.MaxSize), Cursors: s.cores(), Log: log})
+	if err != nil {
+		return fmt.Errorf("open spool: %w", err)
+	}
+	defer queue.Close() // after everything that appends to it
+
+	refusals, err := bus.OpenRefusals(s.DataDir)
+	if err != nil {
+		return fmt.Errorf("open the journal of refusals: %w", err)
+	}
+	defer refusals.Close()
+
+	brk, err := broker.New(s.broker(), log)
+	if err != nil {
+		return fmt.Errorf("start broker: %w", err)
+	}
+	cores := newCores(s, queue, log)
+	b, err := bus.New(bus.Options{
+		Decoder:  checks.Decoder{Root: s.Results.Root, MaxPayload: int(s.Results.MaxPayload), MaxReason: int(s.Results.MaxReason)},
+		Queue:    queue,
+		Cores:    cores,
+		Refusals: refusals,
+		Publish:  brk.Publish,
+		Log:      log,
+	})
+	if err != nil {
+		return err
+	}
+	brk.Handle(s.Results.Root, b.Accept)
+	brk.HandleDenied(b.Denied)
+	if err := brk.Listen(); err != nil {
+		return err
+	}
+	log.Info("checkbus started", "version", version(), "address", brk.Addr().String(), "data_dir", s.DataDir, "cores", s.cores())
+	b.PublishStatus("online")
+
+	// The broker stops last, so that its subscribers learn that the gateway
+	// leaves.
+	brokerCtx, stopBroker := context.WithCancel(context.WithoutCancel(ctx))
+	defer stopBroker()
+	g, ctx := errgroup.WithContext(ctx)
+	g.Go(func() error { return brk.Run(brokerCtx) })
+	g.Go(func() error { return b.Run(ctx) })
+	g.Go(func() error { return watchdog(ctx, queue) })
+	g.Go(func() error {
+		<-ctx.Done()
+		b.PublishStatus("offline")
+		stopBroker()
+		return nil
+	})
+	notify(log, daemon.SdNotifyReady)
+	<-ctx.Done()
+	notify(log, daemon.SdNotifyStopping)
+	err = g.Wait()
+	log.Info("checkbus stopped")
+	return err
+}
+
+// cores are the names of the configured cores, which are those of their
+// cursors in the spool.
+func (s Settings) cores() []string {
+	var names []string
+	if s.Nagios != nil {
+		names = append(names, "nagios")
+	}
+	return names
+}
+
+func newCores(s Settings, queue *spool.Queue, log *slog.Logger) []bus.Core {
+	var cores []bus.Core
+	if s.Nagios != nil {
+		cores = append(cores, bus.Core{Name: "nagios", Sink: nagios.New(*s.Nagios, log)})
+	}
+	return cores
+}

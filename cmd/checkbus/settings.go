@@ -1,0 +1,146 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"checkbus/broker"
+	"checkbus/internal/settings"
+	"checkbus/nagios"
+)
+
+// Settings are all that the settings file may say. A table that is nil is not
+// there: no such core.
+type Settings struct {
+	DataDir  string            `toml:"data_dir"`
+	Log      LogSettings       `toml:"log"`
+	Results  ResultSettings    `toml:"results"`
+	Spool    SpoolSettings     `toml:"spool"`
+	Listener []broker.Listener `toml:"listener"`
+	Broker   BrokerSettings    `toml:"broker"`
+	Nagios   *nagios.Config    `toml:"nagios"`
+}
+
+// LogSettings say what is logged, on standard error.
+type LogSettings struct {
+	Level  slog.Level `toml:"level"`
+	Format string     `toml:"format"` // text or json
+}
+
+// ResultSettings bound what is read as a check result.
+type ResultSettings struct {
+	Root       string        `toml:"root"`
+	MaxPayload settings.Size `toml:"max_payload"`
+	MaxReason  settings.Size `toml:"max_reason"`
+}
+
+// SpoolSettings bound what is kept on disk.
+type SpoolSettings struct {
+	MaxSize settings.Size `toml:"max_size"`
+}
+
+// BrokerSettings bound what clients may take.
+type BrokerSettings struct {
+	MaxPacket      settings.Size `toml:"max_packet"`
+	MaxConnections int           `toml:"max_connections"`
+}
+
+// defaults are the settings of a gateway that was told nothing: a broker on
+// loopback, and no core.
+func defaults() Settings {
+	return Settings{
+		DataDir:  defaultDataDir(),
+		Log:      LogSettings{Level: slog.LevelInfo, Format: "text"},
+		Results:  ResultSettings{Root: "nagios", MaxPayload: 256 << 10, MaxReason: 16 << 10},
+		Spool:    SpoolSettings{MaxSize: 1 << 30},
+		Listener: []broker.Listener{{Address: "127.0.0.1:1883"}},
+		Broker:   BrokerSettings{MaxPacket: 2_000_000, MaxConnections: 10_000},
+	}
+}
+
+func defaultDataDir() string {
+	if dir := os.Getenv("STATE_DIRECTORY"); dir != "" { // systemd.exec(5)
+		return dir
+	}
+	state := os.Getenv("XDG_STATE_HOME") // XDG Base Directory Specification
+	if state == "" {
+		home, err := os.UserHomeDir()
+		if err != nil {
+			return ""
+		}
+		state = filepath.Join(home, ".local", "state")
+	}
+	return filepath.Join(state, "checkbus")
+}
+
+// readSettings reads path over the defaults and validates the whole; without a
+// path the defaults are the settings.
+func readSettings(path string) (Settings, error) {
+	s := defaults()
+	set := map[string]bool{}
+	if path != "" {
+		var err error
+		if set, err = load(path, &s); err != nil {
+			return s, err
+		}
+	}
+	if !set["nagios"] {
+		s.Nagios = nil
+	}
+	err := s.Validate()
+	if err != nil && path != "" {
+		err = fmt.Errorf("%s:\n%w", path, err)
+	}
+	return s, err
+}
+
+func (s Settings) broker() broker.Config {
+	return broker.Config{Listeners: s.Listener, MaxPacket: int(s.Broker.MaxPacket), MaxConnections: s.Broker.MaxConnections}
+}
+
+// Validate names every mistake by its key.
+func (s Settings) Validate() error {
+	var errs []error
+	if s.DataDir == "" {
+		errs = append(errs, errors.New("data_dir: required, since neither STATE_DIRECTORY, XDG_STATE_HOME nor HOME is set"))
+	}
+	if s.Log.Format != "text" && s.Log.Format != "json" {
+		errs = append(errs, fmt.Errorf("log.format: %q is neither text nor json", s.Log.Format))
+	}
+	errs = append(errs, s.Results.Validate(), s.Spool.Validate(), s.broker().Validate())
+	if s.Nagios != nil {
+		errs = append(errs, s.Nagios.Validate())
+	}
+	return errors.Join(errs...)
+}
+
+// Validate checks the root and the bounds.
+func (r ResultSettings) Validate() error {
+	var errs []error
+	first, _, _ := strings.Cut(r.Root, "/")
+	switch {
+	case r.Root == "", strings.HasPrefix(r.Root, "/"), strings.HasSuffix(r.Root, "/"), strings.ContainsAny(r.Root, "+#\x00"):
+		errs = append(errs, fmt.Errorf("results.root: %q is not a topic without wildcards or empty ends", r.Root))
+	case first == "checkbus", strings.HasPrefix(r.Root, "$"):
+		errs = append(errs, fmt.Errorf("results.root: %q is where the gateway itself speaks", r.Root))
+	}
+	if r.MaxPayload < 1<<10 || r.MaxPayload > 64<<20 {
+		errs = append(errs, fmt.Errorf("results.max_payload: %v is not between 1KiB and 64MiB", r.MaxPayload))
+	}
+	if r.MaxReason < 64 || r.MaxReason > r.MaxPayload {
+		errs = append(errs, fmt.Errorf("results.max_reason: %v is not between 64B and max_payload (%v)", r.MaxReason, r.MaxPayload))
+	}
+	return errors.Join(errs...)
+}
+
+// Validate checks that the spool has room for a few of the largest messages.
+func (s SpoolSettings) Validate() error {
+	if s.MaxSize < 1<<20 {
+		return fmt.Errorf("spool.max_size: %v is less than 1MiB", s.MaxSize)
+	}
+	return nil
+}

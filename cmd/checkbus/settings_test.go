@@ -1,0 +1,69 @@
+package main
+
+import (
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+)
+
+func TestNoFileMeansALoopbackBrokerWithoutACore(t *testing.T) {
+	t.Setenv("STATE_DIRECTORY", "/state")
+	s, err := readSettings("")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if s.DataDir != "/state" || len(s.Listener) != 1 || s.Listener[0].Address != "127.0.0.1:1883" || s.Nagios != nil || s.Icinga != nil {
+		t.Errorf("settings = %+v", s)
+	}
+}
+
+func TestTheDataDirFollowsTheEnvironment(t *testing.T) {
+	tests := map[string]struct{ state, xdg, home, want string }{
+		"systemd":  {"/var/lib/checkbus", "/x", "/h", "/var/lib/checkbus"},
+		"xdg":      {"", "/x", "/h", "/x/checkbus"},
+		"home":     {"", "", "/h", "/h/.local/state/checkbus"},
+		"nothing ": {"", "", "", ""},
+	}
+	for name, tt := range tests {
+		t.Run(name, func(t *testing.T) {
+			t.Setenv("STATE_DIRECTORY", tt.state)
+			t.Setenv("XDG_STATE_HOME", tt.xdg)
+			t.Setenv("HOME", tt.home)
+			if got := defaultDataDir(); got != tt.want {
+				t.Errorf("data_dir = %q, want %q", got, tt.want)
+			}
+		})
+	}
+}
+
+func TestBadSettingsAreNamedByTheirKeys(t *testing.T) {
+	tests := map[string]struct {
+		text string
+		want []string
+	}{
+		"log":            {"[log]\nlevel = \"loud\"\nformat = \"xml\"", []string{"log.level: "}},
+		"log format":     {"[log]\nformat = \"xml\"", []string{"log.format: \"xml\" is neither text nor json"}},
+		"root":           {"[results]\nroot = \"a/#\"", []string{"results.root: "}},
+		"reserved root":  {"[results]\nroot = \"checkbus/in\"", []string{"results.root: "}},
+		"sizes":          {"[results]\nmax_payload = \"1\"\nmax_reason = \"1\"\n[spool]\nmax_size = \"9\"", []string{"results.max_payload: ", "results.max_reason: ", "spool.max_size: "}},
+		"bad listener":   {"[[listener]]\naddress = \"nowhere\"", []string{"listener[0].address: "}},
+		"nagios, empty":  {"[nagios]", []string{"nagios.command_file: "}},
+		"icinga, empty":  {"[icinga]", []string{"icinga.url: "}},
+		"several tables": {"[nagios]\n[icinga]\n[log]\nformat = \"xml\"", []string{"nagios.command_file: ", "icinga.url: ", "log.format: "}},
+	}
+	for name, tt := range tests {
+		t.Run(name, func(t *testing.T) {
+			path := filepath.Join(t.TempDir(), "checkbus.toml")
+			if err := os.WriteFile(path, []byte(tt.text), 0o600); err != nil {
+				t.Fatal(err)
+			}
+			_, err := readSettings(path)
+			for _, want := range tt.want {
+				if err == nil || !strings.Contains(err.Error(), want) || !strings.Contains(err.Error(), path) {
+					t.Errorf("readSettings = %v\nwant %s", err, want)
+				}
+			}
+		})
+	}
+}

@@ -1,0 +1,116 @@
+// Package bus is the path of one message: Accept takes it from the broker,
+// decodes it and appends it to the spool; once it is on disk it is
+// acknowledged; one goroutine a core hands it over.
+package bus
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"sync"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+
+	"checkbus/checks"
+	"checkbus/internal/spool"
+)
+
+// A Sink hands results to a monitoring core.
+type Sink interface {
+	// Submit offers batch, keeping each object's order, and returns one
+	// verdict a result: nil when the core took it, an error wrapping
+	// checks.ErrRejected when it never will, any other when it is worth
+	// another try. It returns early when ctx ends.
+	Submit(ctx context.Context, batch []checks.Result) []error
+	// Knows reports whether the core has the object. It is true as long as
+	// the core's objects are not known.
+	Knows(o checks.Object) bool
+	// Run follows the core until ctx ends.
+	Run(ctx context.Context) error
+}
+
+// A Core is a Sink by the name of its cursor in the spool.
+type Core struct {
+	Name string
+	Sink Sink
+}
+
+// Options are what a Bus is made of.
+type Options struct {
+	Decoder  checks.Decoder
+	Queue    *spool.Queue
+	Cores    []Core
+	Refusals *Refusals
+	// Publish sends a message to the subscribers and never blocks.
+	Publish func(topic string, payload []byte, retain bool) error
+	Log     *slog.Logger
+}
+
+// A Bus carries results from the broker to the cores.
+type Bus struct {
+	Options
+	counters Counters
+
+	mu      sync.Mutex // held from the order to the spool, so that both agree
+	order   order
+	tracker Tracker
+}
+
+// New builds a Bus and reads the newest result of each object from the spool.
+func New(o Options) (*Bus, error) {
+	b := &Bus{Options: o, order: order{newest: make(map[checks.Object]mark)}}
+	err := o.Queue.EachLast(func(r checks.Result) error {
+		b.order.note(r)
+		b.tracker.Observe(r)
+		return nil
+	})
+	if err != nil {
+		return nil, fmt.Errorf("read the last results: %w", err)
+	}
+	for range o.Cores {
+		b.counters.Cores = append(b.counters.Cores, &CoreCounters{})
+	}
+	return b, nil
+}
+
+// Run hands results over until ctx ends.
+func (b *Bus) Run(ctx context.Context) error {
+	g, ctx := errgroup.WithContext(ctx)
+	for i, core := range b.Cores {
+		cursor, err := b.Queue.Cursor(core.Name)
+		if err != nil {
+			return err
+		}
+		d := delivery{bus: b, core: core, cursor: cursor, count: b.counters.Cores[i]}
+		g.Go(func() error { return core.Sink.Run(ctx) })
+		g.Go(func() error { return d.run(ctx) })
+	}
+	g.Go(func() error { return b.summarise(ctx) })
+	return g.Wait()
+}
+
+// summarise logs, at most once a minute, how much was refused since.
+func (b *Bus) summarise(ctx context.Context) error {
+	tick := time.NewTicker(time.Minute)
+	defer tick.Stop()
+	var before [causes]uint64
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-tick.C:
+			var since []any
+			for c := range before {
+				now := b.counters.refused[c].Load()
+				if now > before[c] {
+					since = append(since, slog.Uint64(Cause(c).String(), now-before[c]))
+				}
+				before[c] = now
+			}
+			if len(since) > 0 {
+				b.Log.Warn("results refused in the last minute", since...)
+			}
+		}
+	}
+}

@@ -1,0 +1,82 @@
+package bus
+
+import (
+	"errors"
+	"testing"
+	"time"
+
+	"checkbus/checks"
+)
+
+func TestResultsOfAnObjectAreAcceptedInTheirOrder(t *testing.T) {
+	tests := map[string]struct {
+		times []int64
+		want  []error
+	}{
+		"growing":                   {[]int64{1, 2, 3}, []error{nil, nil, nil}},
+		"an older one is stale":     {[]int64{5, 3, 6}, []error{nil, checks.ErrStale, nil}},
+		"equals follow each other":  {[]int64{5, 5, 5, 5}, []error{nil, nil, nil, nil}},
+		"the stale is not the mark": {[]int64{5, 3, 4, 5}, []error{nil, checks.ErrStale, checks.ErrStale, nil}},
+	}
+	for name, tt := range tests {
+		t.Run(name, func(t *testing.T) {
+			o := order{newest: map[checks.Object]mark{}}
+			var executed time.Time
+			for i, s := range tt.times {
+				r := at(checks.OK, s)
+				r.Arrived = time.Unix(100, 0)
+				err := o.admit(&r, false)
+				if !errors.Is(err, tt.want[i]) {
+					t.Fatalf("result %d at %d: %v, want %v", i, s, err, tt.want[i])
+				}
+				if err == nil {
+					if !r.Executed.After(executed) {
+						t.Fatalf("result %d: executed %v does not follow %v", i, r.Executed, executed)
+					}
+					executed = r.Executed
+				}
+			}
+		})
+	}
+}
+
+func TestOnlyTheSameMessageIsADuplicate(t *testing.T) {
+	first := at(checks.OK, 1)
+	first.Message = 7
+	tests := map[string]struct {
+		message     uint64
+		redelivered bool
+		want        error
+	}{
+		"the same message again":    {7, true, errDuplicate},
+		"the same, but not flagged": {7, false, nil},
+		"another message":           {8, true, nil},
+		"no fingerprint":            {0, true, nil},
+	}
+	for name, tt := range tests {
+		t.Run(name, func(t *testing.T) {
+			o := order{newest: map[checks.Object]mark{}}
+			o.note(first)
+			again := at(checks.OK, 2)
+			again.Message = tt.message
+			if err := o.admit(&again, tt.redelivered); !errors.Is(err, tt.want) {
+				t.Errorf("admit = %v, want %v", err, tt.want)
+			}
+		})
+	}
+}
+
+func TestTheOrderSurvivesARestart(t *testing.T) {
+	o := order{newest: map[checks.Object]mark{}}
+	a, b := at(checks.OK, 5), at(checks.OK, 5)
+	a.Arrived, b.Arrived = time.Unix(9, 0), time.Unix(9, 0)
+	if err := errors.Join(o.admit(&a, false), o.admit(&b, false)); err != nil {
+		t.Fatal(err)
+	}
+	again := order{newest: map[checks.Object]mark{}}
+	again.note(b) // as the spool gives it back
+	c := at(checks.OK, 5)
+	if err := again.admit(&c, false); err != nil || !c.Executed.After(b.Executed) {
+		t.Errorf("admit = %v, executed %v after %v", err, c.Executed, b.Executed)
+	}
+}

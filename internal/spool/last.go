@@ -1,0 +1,80 @@
+package spool
+
+import (
+	"errors"
+	"fmt"
+
+	"github.com/cockroachdb/pebble"
+
+	"checkbus/checks"
+)
+
+// Last returns the newest committed result of o, whether it was read or not;
+// false when there is none. What still waits for its group commit is not seen.
+func (q *Queue) Last(o checks.Object) (checks.Result, bool, error) {
+	s, err := q.acquire()
+	if err != nil {
+		return checks.Result{}, false, err
+	}
+	defer q.release()
+	value, err := s.get(appendLastKey(nil, o))
+	if errors.Is(err, pebble.ErrNotFound) {
+		return checks.Result{}, false, nil
+	}
+	var r checks.Result
+	if err == nil {
+		r, err = decodeLast(value)
+	}
+	if err != nil {
+		return checks.Result{}, false, q.explain(fmt.Errorf("last result of %s: %w", o, err))
+	}
+	return r, true, nil
+}
+
+// EachLast calls f with the newest result of every object, as they were when
+// EachLast was called, in the order of host and service. It stops at the first
+// error of f and returns it. f may use the Queue.
+func (q *Queue) EachLast(f func(checks.Result) error) (err error) {
+	s, err := q.acquire()
+	if err != nil {
+		return err
+	}
+	defer q.release()
+	it, err := s.NewIter(&pebble.IterOptions{LowerBound: []byte{lastPrefix}, UpperBound: []byte{lastPrefix + 1}})
+	if err != nil {
+		return q.explain(err)
+	}
+	defer func() {
+		if failed := it.Close(); err == nil && failed != nil {
+			err = q.explain(failed)
+		}
+	}()
+	for it.First(); it.Valid(); it.Next() {
+		r, err := decodeLast(it.Value())
+		if err != nil {
+			return q.explain(fmt.Errorf("last result %q: %w", it.Key()[1:], err))
+		}
+		if err := f(r); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func decodeLast(value []byte) (checks.Result, error) {
+	seq, encoded, err := splitValue(value)
+	if err != nil {
+		return checks.Result{}, err
+	}
+	r, err := decodeResult(encoded)
+	r.Seq = seq
+	return r, err
+}
+
+// Forget removes o from the table of last results with the next group commit,
+// and then calls done as Append does.
+func (q *Queue) Forget(o checks.Object, done func(error)) {
+	w := &write{forget: appendLastKey(nil, o), done: done}
+	q.mu.Lock()
+	q.enqueue(w)
+}

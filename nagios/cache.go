@@ -1,0 +1,122 @@
+package nagios
+
+import (
+	"bufio"
+	"bytes"
+	"errors"
+	"hash/maphash"
+	"io"
+	"io/fs"
+	"slices"
+	"syscall"
+
+	"checkbus/checks"
+)
+
+// An objectSet is hosts and services by the hash of their names: 8 bytes each,
+// whatever they are called. That an unknown object passes for a known one has a
+// chance of one in 2^64 for each that is known, which nobody can raise, as the
+// seed is secret.
+type objectSet struct {
+	hosts, services int
+	seed            maphash.Seed
+	sorted          []uint64
+}
+
+func (s *objectSet) has(o checks.Object) bool {
+	_, found := slices.BinarySearch(s.sorted, s.hash(o.Host, o.Service))
+	return found
+}
+
+func (s *objectSet) hash(host, service string) uint64 {
+	var h maphash.Hash
+	h.SetSeed(s.seed)
+	h.WriteString(host)
+	h.WriteByte(0)
+	h.WriteString(service)
+	return h.Sum64()
+}
+
+// errIncomplete is an object cache that ends within a definition.
+var errIncomplete = errors.New("the object cache is incomplete")
+
+// maxCacheLine is how much of a line is looked at. The longer ones list the
+// members of groups.
+const maxCacheLine = 64 << 10
+
+// readObjects reads an object cache: "define host {" and "define service {",
+// then one "key<tab>value" a line, then "}". Anything else is passed over.
+func readObjects(r io.Reader) (*objectSet, error) {
+	set := &objectSet{seed: maphash.MakeSeed()}
+	lines := bufio.NewReaderSize(r, maxCacheLine)
+	var kind, host, service string
+	inside := false
+	for {
+		line, whole, err := readLine(lines)
+		if err == io.EOF {
+			break
+		}
+		if err != nil {
+			return nil, err
+		}
+		key, value, _ := bytes.Cut(bytes.TrimSpace(line), []byte("\t"))
+		switch {
+		case !whole:
+		case string(key) == "}":
+			set.add(kind, host, service)
+			kind, host, service, inside = "", "", "", false
+		case string(key) == "define host {", string(key) == "define service {":
+			kind, inside = string(key), true
+		case bytes.HasPrefix(key, []byte("define ")):
+			kind, inside = "", true
+		case string(key) == "host_name" && kind != "":
+			host = string(value)
+		case string(key) == "service_description" && kind != "":
+			service = string(value)
+		}
+	}
+	if inside || len(set.sorted) == 0 {
+		return nil, errIncomplete
+	}
+	slices.Sort(set.sorted)
+	set.sorted = slices.Clip(slices.Compact(set.sorted))
+	return set, nil
+}
+
+// readLine returns the next line, or the start of one that is too long, which
+// is not whole then. It is good until the next call.
+func readLine(r *bufio.Reader) (line []byte, whole bool, err error) {
+	line, err = r.ReadSlice('\n')
+	if err != bufio.ErrBufferFull {
+		if err == io.EOF && len(line) > 0 {
+			return line, false, nil
+		}
+		return line, true, err
+	}
+	for err == bufio.ErrBufferFull {
+		_, err = r.ReadSlice('\n')
+	}
+	if err == io.EOF {
+		err = nil
+	}
+	return nil, false, err
+}
+
+func (s *objectSet) add(kind, host, service string) {
+	switch {
+	case host == "":
+	case kind == "define host {":
+		s.hosts++
+		s.sorted = append(s.sorted, s.hash(host, ""))
+	case kind == "define service {" && service != "":
+		s.services++
+		s.sorted = append(s.sorted, s.hash(host, service))
+	}
+}
+
+func inode(fi fs.FileInfo) uint64 {
+	if st, ok := fi.Sys().(*syscall.Stat_t); ok {
+		return st.Ino
+	}
+	return 0
+}
