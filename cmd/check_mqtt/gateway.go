@@ -31,7 +31,6 @@ type verdict struct {
 // gateway publishes a result as any host would, and waits until the gateway
 // publishes exactly that result as the object's state.
 func gateway(ctx context.Context, p *probe) (finding, error) {
-	object := parseObject(p.object)
 	c, err := p.open(ctx, p.id, nil)
 	if err != nil {
 		return finding{}, err
@@ -45,13 +44,13 @@ func gateway(ctx context.Context, p *probe) (finding, error) {
 		}
 	}
 	p.phases.enter("subscribe")
-	err = c.subscribe(ctx, 1, object.Topic(stateRoot), rejectedRoot+"/"+checks.EncodeLevel(p.id.clientID))
+	err = c.subscribe(ctx, 1, p.object.Topic(stateRoot), rejectedRoot+"/"+checks.EncodeLevel(p.id.clientID))
 	if err != nil {
 		return finding{}, err
 	}
 	p.phases.enter("publish")
 	sent := time.Now()
-	if err := c.publish(ctx, p.testResult(object, token, sent)); err != nil {
+	if err := c.publish(ctx, p.testResult(token, sent)); err != nil {
 		return finding{}, err
 	}
 	acknowledged := time.Since(sent)
@@ -62,17 +61,11 @@ func gateway(ctx context.Context, p *probe) (finding, error) {
 		}
 	}
 	p.phases.end()
-	return p.judgeVerdict(object, *answer, acknowledged, time.Since(sent)), nil
-}
-
-// parseObject reads HOST or HOST!SERVICE, as Icinga writes them.
-func parseObject(text string) checks.Object {
-	host, service, _ := strings.Cut(text, "!")
-	return checks.Object{Host: host, Service: service}
+	return p.judgeVerdict(*answer, acknowledged, time.Since(sent)), nil
 }
 
 // testResult is an OK that nobody could take for another.
-func (p *probe) testResult(o checks.Object, token string, now time.Time) message {
+func (p *probe) testResult(token string, now time.Time) message {
 	payload, err := json.Marshal(map[string]any{
 		"exit_code": 0,
 		"reason":    "check_mqtt gateway test " + token,
@@ -81,7 +74,7 @@ func (p *probe) testResult(o checks.Object, token string, now time.Time) message
 	if err != nil {
 		panic(err) // a map of strings and a number always marshals
 	}
-	return message{topic: o.Topic(p.root), payload: payload, qos: 1}
+	return message{topic: p.object.Topic(p.root), payload: payload, qos: 1}
 }
 
 // readVerdict is what m says of the result with the token; nil when it is
@@ -99,11 +92,11 @@ func readVerdict(m message, token string) *verdict {
 	return nil
 }
 
-func (p *probe) judgeVerdict(o checks.Object, v verdict, acknowledged, took time.Duration) finding {
+func (p *probe) judgeVerdict(v verdict, acknowledged, took time.Duration) finding {
 	if v.rejected {
-		return finding{Output: checks.Output{State: checks.Critical, Text: fmt.Sprintf("the result for %s was rejected: %s", o, v.Reason)}}
+		return finding{Output: checks.Output{State: checks.Critical, Text: fmt.Sprintf("the result for %s was rejected: %s", p.object, v.Reason)}}
 	}
-	text := fmt.Sprintf("the result for %s came through in %s: %s %s by %s", o, showSpan(took), v.State, v.Type, v.Origin)
+	text := fmt.Sprintf("the result for %s came through in %s: %s %s by %s", p.object, showSpan(took), v.State, v.Type, v.Origin)
 	return found(text, p.limited(seconds("through", took)), seconds("acknowledged", acknowledged)).
 		with("value", fmt.Sprintf("%.6f", took.Seconds()))
 }

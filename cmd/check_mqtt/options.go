@@ -76,7 +76,8 @@ func modeOptions(s *settings) []option {
 		{"deny", "", "ACTION", "publish or subscribe: what must be refused", "acl-deny", choice(&s.deny, "publish", "subscribe")},
 		{"witness-user", "", "NAME", "a user who may do it, to prove that others may not", "acl-deny", text(&s.witness)},
 		{"witness-password-file", "", "FILE", "the witness's password", "acl-deny", text(&s.witnessPass)},
-		{"object", "", "NAME", "HOST or HOST!SERVICE to publish a result for", "gateway", text(&s.object)},
+		{"result-host", "", "HOST", "host to publish a result for", "gateway", text(&s.object.Host)},
+		{"result-service", "", "NAME", "its service (none: for the host itself)", "gateway", text(&s.object.Service)},
 		{"root", "", "TOPIC", "the gateway's topic for results (nagios)", "gateway", topic(&s.root)},
 	}
 }

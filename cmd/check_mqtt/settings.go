@@ -72,7 +72,7 @@ type settings struct {
 	deny        string
 	witness     string
 	witnessPass string
-	object      string
+	object      checks.Object
 	root        string
 
 	given map[string]bool // long names of the options that were set
@@ -152,7 +152,7 @@ func (s *settings) conflicts() error {
 		{s.mode.name == "age" && s.given["retained"] && s.retained != "ignore" && s.timePath == "", "retained messages have no age without --time-path"},
 		{s.mode.name == "sys" && len(s.values) == 0, "--value is required by mode sys"},
 		{s.mode.name == "acl-deny" && s.deny == "", "--deny is required by mode acl-deny"},
-		{s.mode.name == "gateway" && s.object == "", "--object is required by mode gateway"},
+		{s.mode.name == "gateway" && s.object.Host == "", "--result-host is required by mode gateway"},
 		{s.mode.publishes && strings.ContainsAny(s.topic, "+#") && s.deny != "subscribe", "--topic is published to: wildcards cannot be"},
 		{s.witness != "" && strings.ContainsAny(s.topic, "+#"), "--witness-user publishes to --topic: wildcards cannot be"},
 		{(s.witness == "") != (s.witnessPass == ""), "--witness-user and --witness-password-file belong together"},
