@@ -29,10 +29,13 @@ type NagiosOptions struct {
 	Includes []string
 	// Config are further lines for nagios.cfg; a later line wins over an earlier one.
 	Config []string
+	// User is whom the daemon runs as, in place of whoever runs the test, who
+	// must be root then. BatchDir stays root's, in the user's group, 0755.
+	User string
 }
 
-// A Nagios is a real Nagios Core 4 in a temporary folder, run by whoever runs
-// the test. Its methods fail the test themselves.
+// A Nagios is a real Nagios Core 4 in a temporary folder. Its methods fail the
+// test themselves.
 type Nagios struct {
 	Dir         string // everything is below it
 	CommandFile string
@@ -77,7 +80,11 @@ func PrepareNagios(t testing.TB, o NagiosOptions) *Nagios {
 			t.Fatal(err)
 		}
 	}
-	n.write(n.ConfigFile, n.mainConfig(o))
+	owner, group := n.owner(o.User)
+	n.write(n.ConfigFile, n.mainConfig(o, owner.Username, group.Name))
+	if o.User != "" {
+		n.giveTo(owner)
+	}
 	n.SetObjects(o)
 	t.Cleanup(n.Stop)
 	return n

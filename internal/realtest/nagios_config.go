@@ -1,24 +1,49 @@
 package realtest
 
 import (
+	"errors"
 	"fmt"
+	"os"
 	"os/user"
 	"path/filepath"
+	"strconv"
 	"strings"
 
 	"checkbus/checks"
 )
 
-func (n *Nagios) mainConfig(o NagiosOptions) string {
+// owner is whom the daemon runs as: name, or the current user.
+func (n *Nagios) owner(name string) (*user.User, *user.Group) {
 	n.t.Helper()
-	me, err := user.Current()
+	who, err := user.Current()
+	if name != "" {
+		who, err = user.Lookup(name)
+	}
 	if err != nil {
 		n.t.Fatal(err)
 	}
-	group, err := user.LookupGroupId(me.Gid)
+	group, err := user.LookupGroupId(who.Gid)
 	if err != nil {
 		n.t.Fatal(err)
 	}
+	return who, group
+}
+
+// giveTo makes the folders usable for another user than the current one.
+func (n *Nagios) giveTo(who *user.User) {
+	n.t.Helper()
+	uid, err1 := strconv.Atoi(who.Uid)
+	gid, err2 := strconv.Atoi(who.Gid)
+	err := errors.Join(err1, err2, os.Chmod(filepath.Dir(n.Dir), 0o755), os.Chown(n.BatchDir, -1, gid))
+	for _, d := range []string{"", "rw", "results", "tmp"} {
+		err = errors.Join(err, os.Chown(filepath.Join(n.Dir, d), uid, gid))
+	}
+	if err != nil {
+		n.t.Fatal(err)
+	}
+}
+
+func (n *Nagios) mainConfig(o NagiosOptions, owner, group string) string {
 	var b strings.Builder
 	set := func(key, value string) { fmt.Fprintf(&b, "%s=%s\n", key, value) }
 	in := func(name string) string { return filepath.Join(n.Dir, name) }
@@ -26,8 +51,8 @@ func (n *Nagios) mainConfig(o NagiosOptions) string {
 	for _, path := range o.Includes {
 		set("cfg_file", path)
 	}
-	set("nagios_user", me.Username)
-	set("nagios_group", group.Name)
+	set("nagios_user", owner)
+	set("nagios_group", group)
 	set("log_file", n.LogFile)
 	set("status_file", n.StatusFile)
 	set("object_cache_file", n.ObjectCache)
