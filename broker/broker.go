@@ -50,6 +50,7 @@ type Broker struct {
 	stopping  atomic.Bool
 	stopped   chan struct{} // closed when Run ends
 	count     counters
+	sequence  atomic.Int64 // of messages delivered
 
 	acceptFailed, panicked, slowed seldom
 

@@ -55,6 +55,7 @@ type conn struct {
 	session     *session
 	client      *mqtt.Client
 	turn        bool // this connection holds session.turn
+	welcome     bool // the CONNACK was sent
 
 	goodbye  atomic.Bool   // a DISCONNECT was written
 	left     atomic.Bool   // the library's own cleaning up is done
@@ -246,7 +247,7 @@ func (c *conn) Close() error {
 func (c *conn) finish(code packets.Code) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if code.Code >= packets.ErrUnspecifiedError.Code && c.version == 5 && c.session != nil && !c.goodbye.Load() && c.failed == nil {
+	if code.Code >= packets.ErrUnspecifiedError.Code && c.version == 5 && c.welcome && !c.goodbye.Load() && c.failed == nil {
 		_ = c.append([]byte{packets.Disconnect << 4, 2, code.Code, 0})
 	}
 	c.end()

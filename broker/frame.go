@@ -26,6 +26,10 @@ type frames struct {
 	buf   []byte
 	start int // what is before has been passed on
 	whole int // whole packets end here
+
+	// parting is the reason code of a DISCONNECT that has nothing else, which
+	// the library does not read (MQTT 5, 3.14.2.2.1).
+	parting byte
 }
 
 // take copies whole packets into p.
@@ -79,6 +83,9 @@ func (f *frames) received(n int, started bool, limit int) (missing int, err erro
 		}
 		if size == 0 || size > len(rest) {
 			return max(0, size-len(rest)), nil
+		}
+		if size == 3 && rest[0]>>4 == packets.Disconnect {
+			f.parting = rest[2]
 		}
 		f.whole += size
 	}

@@ -55,7 +55,9 @@ func (h *hook) OnSessionEstablish(cl *mqtt.Client, pk packets.Packet) {
 
 // OnSessionEstablished comes after the CONNACK.
 func (h *hook) OnSessionEstablished(cl *mqtt.Client, _ packets.Packet) {
-	cl.Net.Conn.(*conn).endTurn()
+	c := cl.Net.Conn.(*conn)
+	c.welcome = true
+	c.endTurn()
 }
 
 // OnDisconnect comes when the library is about to clean up by itself.
@@ -164,5 +166,7 @@ func (h *hook) OnSelectSubscribers(subs *mqtt.Subscribers, pk packets.Packet) *m
 
 // OnPublish sees only what deliver injects.
 func (h *hook) OnPublish(_ *mqtt.Client, pk packets.Packet) (packets.Packet, error) {
-	return restore(pk), nil
+	restore(&pk)
+	h.b.number(&pk)
+	return pk, nil
 }

@@ -17,6 +17,10 @@ const (
 	// heldBytes is how many bytes of publishes not yet settled a client may
 	// have before it is no longer read from.
 	heldBytes = 4 << 20
+	// lateMarks is how many publishes taken are remembered for their
+	// redelivery, 8 bytes each, in a session that outlives its connection. MQTT
+	// 3.1.1 clients may have more than receiveMaximum without acknowledgement.
+	lateMarks = 8192
 )
 
 // A session is what must outlive a client's connection: which publishes await
@@ -113,19 +117,22 @@ func (s *session) renew() {
 	s.lately = ring{}
 }
 
-// wait blocks until there is room for one more publish of size bytes, and
-// reports whether there is: not when c is closed. Only c's reader calls it.
-func (s *session) wait(c *conn, size int) bool {
+// wait blocks until there is room for in, and reports whether there is: not
+// when its connection is closed. Only that connection's reader calls it. An
+// MQTT 5 client keeps the Receive Maximum by itself, or take finds it out.
+func (s *session) wait(in *inbound) bool {
+	counted := in.version < 5 || in.packet.FixedHeader.Qos == 0
+	size := len(in.packet.Payload)
 	for {
 		s.mu.Lock()
-		full := s.settling >= receiveMaximum || s.bytes > 0 && s.bytes+size > heldBytes
+		full := counted && s.settling >= receiveMaximum || s.bytes > 0 && s.bytes+size > heldBytes
 		s.mu.Unlock()
 		if !full {
 			return true
 		}
 		select {
 		case <-s.room:
-		case <-c.closed:
+		case <-in.conn.closed:
 			return false
 		}
 	}
@@ -281,20 +288,19 @@ func (s *session) released(id uint16) bool {
 	return ok
 }
 
-// A ring remembers the latest marks, as many as a client can have sent without
-// having seen their acknowledgements.
+// A ring remembers the latest marks.
 type ring struct {
 	marks []uint64
 	next  int
 }
 
 func (r *ring) add(m uint64) {
-	if len(r.marks) < receiveMaximum {
+	if len(r.marks) < lateMarks {
 		r.marks = append(r.marks, m)
 		return
 	}
 	r.marks[r.next] = m
-	r.next = (r.next + 1) % receiveMaximum
+	r.next = (r.next + 1) % lateMarks
 }
 
 func (r *ring) has(m uint64) bool { return slices.Contains(r.marks, m) }

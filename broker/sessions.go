@@ -26,6 +26,7 @@ func (b *Broker) attach(c *conn, cl *mqtt.Client, clean bool) {
 		<-previous.detached
 	}
 
+	b.arrange(cl.ID, c)
 	s.attach(c, clean)
 	b.mu.Lock()
 	late := s.will

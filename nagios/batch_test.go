@@ -111,6 +111,15 @@ func TestResumeHandsOverExactlyWhatIsMissing(t *testing.T) {
 			},
 			want: upTo(4, 5),
 		},
+		"two batches left": {
+			files: func(boot string) map[string][]byte {
+				return map[string][]byte{
+					"batch-" + boot + "-1-3.sent": lines(numbered(1, 3)),
+					"batch-" + boot + "-4-5.sent": lines(numbered(4, 5)), "batch-" + boot + "-4-5.run": lines(numbered(4, 5)),
+				}
+			},
+			want: upTo(4, 5),
+		},
 		"one was rejected then": {
 			files: func(boot string) map[string][]byte {
 				return map[string][]byte{"batch-" + boot + "-1-5.sent": lines(slices.Delete(numbered(1, 5), 2, 3))}
@@ -353,15 +362,17 @@ func lockFolder(t testing.TB, dir string) {
 func TestBigBatchesAreSplit(t *testing.T) {
 	core := newFakeCore(t)
 	core.start()
-	results := numbered(1, 30)
+	s := core.newSink(nil)
+	s.patience = time.Minute
+	results := numbered(1, 12)
 	for i := range results {
-		results[i].Reason += strings.Repeat("x", 1<<20)
+		results[i].Reason += "x" + strings.Repeat("y", maxBatchBytes/10)
 	}
-	wantTaken(t, core.newSink(nil).Submit(t.Context(), results))
-	if got := core.commands(); got != 4 {
-		t.Errorf("%d files for 30 MB, want 4", got)
+	wantTaken(t, s.Submit(t.Context(), results))
+	if got := len(core.files()); got != 2 {
+		t.Errorf("%d files for 12/10 of a file, want 2", got)
 	}
-	if got := len(core.processed()); got != 30 {
-		t.Errorf("%d results processed, want 30", got)
+	if got := numbers(t, cutX(core.processed())); !slices.Equal(got, upTo(1, 12)) {
+		t.Errorf("processed %v", got)
 	}
 }

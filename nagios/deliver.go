@@ -75,7 +75,7 @@ func (s *Sink) tell(ctx context.Context, b batch, patience time.Duration) error 
 	defer p.close()
 	s.outbox.drain()
 	line := fmt.Appendf(nil, "[%d] PROCESS_FILE;%s;1\n", time.Now().Unix(), s.outbox.path(b.name(run)))
-	if err := p.write(ctx, line); err != nil {
+	if err := p.write(ctx, line, slow*s.patience); err != nil {
 		return err
 	}
 	for end := time.Now().Add(patience); time.Now().Before(end); {

@@ -23,7 +23,7 @@ func (s *Sink) submitLines(ctx context.Context, results []checks.Result, verdict
 		if len(members) == 0 {
 			return true
 		}
-		if err := p.write(ctx, chunk); err != nil {
+		if err := p.write(ctx, chunk, slow*s.patience); err != nil {
 			if ctx.Err() == nil {
 				s.down(err)
 			}

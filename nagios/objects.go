@@ -50,6 +50,9 @@ type stamp struct {
 }
 
 func newObjects(path string, log *slog.Logger) *objects {
+	if path != "" {
+		path = filepath.Clean(path) // as events name it
+	}
 	return &objects{path: path, log: log}
 }
 

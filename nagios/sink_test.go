@@ -22,7 +22,7 @@ func sinkFor(t testing.TB, n *realtest.Nagios, change func(*Config)) *Sink {
 	if err := errors.Join(cfg.Validate(), cfg.Check()); err != nil {
 		t.Fatal(err)
 	}
-	s := New(cfg, slog.New(slog.NewTextHandler(t.Output(), nil)))
+	s := New(cfg, logTo(t))
 	t.Cleanup(func() {
 		if err := s.Close(); err != nil {
 			t.Error(err)
@@ -30,6 +30,8 @@ func sinkFor(t testing.TB, n *realtest.Nagios, change func(*Config)) *Sink {
 	})
 	return s
 }
+
+func logTo(t testing.TB) *slog.Logger { return slog.New(slog.NewTextHandler(t.Output(), nil)) }
 
 // serviceResult is a result of h0000's service number i.
 func serviceResult(seq uint64, service string, state checks.State, reason string) checks.Result {
