@@ -152,6 +152,9 @@ func (n *Nagios) reads() bool {
 	return f.Close() == nil
 }
 
+// PID returns the process identifier of the running daemon.
+func (n *Nagios) PID() int { return n.cmd.Process.Pid }
+
 // Stop ends the daemon with SIGTERM, as its unit does, and waits for it.
 func (n *Nagios) Stop() { n.end(syscall.SIGTERM) }
 
