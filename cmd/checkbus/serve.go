@@ -14,6 +14,7 @@ import (
 
 	"checkbus/broker"
 	"checkbus/checks"
+	"checkbus/icinga"
 	"checkbus/internal/bus"
 	"checkbus/internal/spool"
 	"checkbus/nagios"
@@ -61,7 +62,10 @@ func serve(ctx context.Context, s Settings, log *slog.Logger) error {
 	if err != nil {
 		return fmt.Errorf("start broker: %w", err)
 	}
-	cores := newCores(s, queue, log)
+	cores, err := newCores(s, queue, log)
+	if err != nil {
+		return err
+	}
 	b, err := bus.New(bus.Options{
 		Decoder:  checks.Decoder{Root: s.Results.Root, MaxPayload: int(s.Results.MaxPayload), MaxReason: int(s.Results.MaxReason)},
 		Queue:    queue,
@@ -113,10 +117,23 @@ func (s Settings) cores() []string {
 	return names
 }
 
-func newCores(s Settings, queue *spool.Queue, log *slog.Logger) []bus.Core {
+func newCores(s Settings, queue *spool.Queue, log *slog.Logger) ([]bus.Core, error) {
 	var cores []bus.Core
 	if s.Nagios != nil {
 		cores = append(cores, bus.Core{Name: "nagios", Sink: nagios.New(*s.Nagios, log)})
 	}
-	return cores
+	if s.Icinga != nil {
+		cursor, err := queue.Cursor("icinga")
+		if err != nil {
+			return nil, err
+		}
+		_, committed := cursor.Position()
+		history := icinga.History{Last: queue.Last, Each: queue.EachLast, Committed: committed}
+		sink, err := icinga.New(*s.Icinga, history, log)
+		if err != nil {
+			return nil, err
+		}
+		cores = append(cores, bus.Core{Name: "icinga", Sink: sink})
+	}
+	return cores, nil
 }
