@@ -115,6 +115,9 @@ func (s Settings) cores() []string {
 	if s.Nagios != nil {
 		names = append(names, "nagios")
 	}
+	if s.Icinga != nil {
+		names = append(names, "icinga")
+	}
 	return names
 }
 
