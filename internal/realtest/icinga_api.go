@@ -72,7 +72,8 @@ func (a *icingaAdmin) do(method, path string, body, reply any) (status int, err 
 	return resp.StatusCode, err
 }
 
-// started is the moment the worker began, 0 while none answers.
+// started is when the process that answers began, in Unix seconds; 0 while
+// none answers.
 func (a *icingaAdmin) started() float64 {
 	var reply struct {
 		Results []struct {
