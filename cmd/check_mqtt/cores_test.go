@@ -29,6 +29,17 @@ func TestNagiosRunsTheExamples(t *testing.T) {
 	e := newExample(t, "nagios.cfg")
 	e.write("resource.cfg", "$USER1$="+e.dir+"\n")
 	templates := e.write("templates.cfg", `
+define timeperiod {
+  timeperiod_name  day and night
+  alias            day and night
+  sunday           00:00-24:00
+  monday           00:00-24:00
+  tuesday          00:00-24:00
+  wednesday        00:00-24:00
+  thursday         00:00-24:00
+  friday           00:00-24:00
+  saturday         00:00-24:00
+}
 define host {
   name                   generic-host
   register               0
@@ -45,7 +56,7 @@ define service {
   check_interval         1
   retry_interval         1
   max_check_attempts     1
-  check_period           always
+  check_period           day and night
   notification_period    always
   contacts               nobody
 }
@@ -76,6 +87,7 @@ func TestIcingaRunsTheExamples(t *testing.T) {
 const PluginDir = %q
 template Host "generic-host" { check_interval = 1s; retry_interval = 1s; max_check_attempts = 1 }
 template Service "generic-service" { check_interval = 1s; retry_interval = 1s; max_check_attempts = 1 }
+include <plugins>
 include %q
 %s`, e.dir, e.path("contrib/icinga2/check_mqtt.conf"), text)})
 	want := e.outputs(map[string]string{

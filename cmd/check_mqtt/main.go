@@ -9,6 +9,7 @@
 package main
 
 import (
+	"cmp"
 	"fmt"
 	"io"
 	"os"
@@ -44,10 +45,13 @@ func plugin(args []string, out io.Writer) int {
 	return result.State.ExitCode()
 }
 
+// release is set by the linker in a release build.
+var release string
+
 func version() string {
 	number := "(devel)"
 	if info, ok := debug.ReadBuildInfo(); ok && info.Main.Version != "" {
 		number = info.Main.Version
 	}
-	return "check_mqtt " + number
+	return "check_mqtt " + cmp.Or(release, number)
 }

@@ -1,12 +1,14 @@
 package main
 
 import (
+	"bytes"
 	"fmt"
 	"log/slog"
 	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"testing"
 	"time"
@@ -32,6 +34,7 @@ func TestMain(m *testing.M) {
 // have:
 //
 //	mosquitto FILE   run a real Mosquitto until the script ends
+//	checkbus FILE    run the gateway
 //	mochi PORT [FILE]
 //	                 run a real mochi-mqtt broker, where FILE is given without
 //	                 its own $SYS but with the retained messages, "TOPIC TEXT"
@@ -60,6 +63,7 @@ func TestScripts(t *testing.T) {
 		},
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
 			"mosquitto": startMosquitto,
+			"checkbus":  startCheckbus,
 			"mochi":     startMochi,
 			"peer":      startPeer,
 			"gatewayd":  startGatewayd,
@@ -74,35 +78,96 @@ func startMosquitto(ts *testscript.TestScript, neg bool, args []string) {
 	if neg || len(args) != 1 {
 		ts.Fatalf("usage: mosquitto FILE")
 	}
-	conf := os.Expand(ts.ReadFile(args[0]), ts.Getenv)
-	var ports []string
-	for line := range strings.Lines(conf) {
-		if f := strings.Fields(line); len(f) > 1 && f[0] == "listener" {
-			ports = append(ports, f[1])
-		}
-	}
-	if os.Geteuid() == 0 {
-		conf = "user root\n" + conf
-	}
-	file := ts.MkAbs(args[0] + ".expanded")
-	ts.Check(os.WriteFile(file, []byte(conf), 0o600))
 	program, err := exec.LookPath("mosquitto")
 	if err != nil {
 		program = "/usr/sbin/mosquitto"
 	}
-	log, err := os.Create(file + ".log")
-	ts.Check(err)
-	cmd := exec.Command(program, "-c", file)
-	cmd.Dir, cmd.Stdout, cmd.Stderr = filepath.Dir(file), log, log
-	ts.Check(cmd.Start())
-	ts.Defer(func() {
-		cmd.Process.Kill()
-		cmd.Wait()
-		log.Close()
-	})
-	for _, port := range ports {
-		waitForPort(ts, "127.0.0.1:"+port)
+	text := ts.ReadFile(args[0])
+	if os.Geteuid() == 0 {
+		text = "user root\n" + text // else it becomes another, who cannot read here
 	}
+	startDaemon(ts, args[0], text, program, "-c")
+}
+
+// startCheckbus runs this module's gateway in the same way.
+func startCheckbus(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 1 {
+		ts.Fatalf("usage: checkbus FILE")
+	}
+	program := filepath.Join(ts.Getenv("WORK"), "checkbus")
+	build := exec.Command("go", "build", "-o", program, "checkbus/cmd/checkbus")
+	if out, err := build.CombinedOutput(); err != nil {
+		ts.Fatalf("go build: %v\n%s", err, out)
+	}
+	startDaemon(ts, args[0], ts.ReadFile(args[0]), program, "serve", "-config")
+}
+
+var portVariable = regexp.MustCompile(`\$PORT[0-9]`)
+
+// startDaemon runs program, with the configuration text in a file for its last
+// argument, until the script ends. It waits until every $PORT in the text
+// answers, and takes other ports when one was taken meanwhile.
+func startDaemon(ts *testscript.TestScript, name, text, program string, args ...string) {
+	ports := portVariable.FindAllString(text, -1)
+	file := ts.MkAbs(name + ".expanded")
+	for range 5 {
+		ts.Check(os.WriteFile(file, []byte(os.Expand(text, ts.Getenv)), 0o600))
+		var log bytes.Buffer
+		cmd := exec.Command(program, append(args, file)...)
+		cmd.Dir, cmd.Stdout, cmd.Stderr = filepath.Dir(file), &log, &log
+		ts.Check(cmd.Start())
+		exited := make(chan struct{})
+		go func() {
+			cmd.Wait()
+			close(exited)
+		}()
+		if answers(ts, ports, exited) {
+			ts.Defer(func() {
+				cmd.Process.Kill()
+				<-exited
+			})
+			return
+		}
+		cmd.Process.Kill()
+		<-exited
+		ts.Logf("%s", log.String())
+		for _, p := range ports {
+			ts.Setenv(p[1:], freePort(ts))
+		}
+	}
+	ts.Fatalf("%s does not start", program)
+}
+
+// answers waits until all ports do; false when the daemon has ended, or does
+// not open them.
+func answers(ts *testscript.TestScript, ports []string, exited <-chan struct{}) bool {
+	deadline := time.Now().Add(20 * time.Second)
+	for _, p := range ports {
+		for {
+			conn, err := net.Dial("tcp", "127.0.0.1:"+ts.Getenv(p[1:]))
+			if err == nil {
+				conn.Close()
+				break
+			}
+			select {
+			case <-exited:
+				return false
+			case <-time.After(5 * time.Millisecond):
+			}
+			if time.Now().After(deadline) {
+				return false
+			}
+		}
+	}
+	return true
+}
+
+func freePort(ts *testscript.TestScript) string {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	ts.Check(err)
+	defer l.Close()
+	_, port, _ := net.SplitHostPort(l.Addr().String())
+	return port
 }
 
 // allowAll lets everyone do everything on a mochi-mqtt broker.
@@ -138,20 +203,5 @@ func startMochi(ts *testscript.TestScript, neg bool, args []string) {
 	for line := range strings.Lines(ts.ReadFile(args[1])) {
 		topic, text, _ := strings.Cut(strings.TrimSpace(line), " ")
 		ts.Check(server.Publish(topic, []byte(text), true, 0))
-	}
-}
-
-func waitForPort(ts *testscript.TestScript, addr string) {
-	deadline := time.Now().Add(20 * time.Second)
-	for {
-		conn, err := net.Dial("tcp", addr)
-		if err == nil {
-			conn.Close()
-			return
-		}
-		if time.Now().After(deadline) {
-			ts.Fatalf("%s does not answer: %v", addr, err)
-		}
-		time.Sleep(5 * time.Millisecond)
 	}
 }
