@@ -110,6 +110,8 @@ func (p *probe) hints() map[string]string {
 		"connect": "the broker did not answer the CONNECT",
 		"echo":    "no echo came back: the broker may deny publishing or reading the topic without a word",
 		"will":    "the will was not published, or may not be read",
+		"witness": "the witness may not do it either",
+		"state":   "the gateway published neither a state nor a rejection for the result",
 	}
 }
 
@@ -151,18 +153,6 @@ func (p *probe) details() []string {
 		lines = append(lines, p.tlsDetails()...)
 	}
 	return append(lines, p.trace.text()...)
-}
-
-func (p *probe) tlsDetails() []string {
-	if p.state.Version == 0 {
-		return nil
-	}
-	lines := []string{tls.VersionName(p.state.Version) + " " + tls.CipherSuiteName(p.state.CipherSuite)}
-	for _, cert := range p.state.PeerCertificates {
-		lines = append(lines, fmt.Sprintf("certificate %s, issued by %s, ends %s",
-			cert.Subject, cert.Issuer, cert.NotAfter.UTC().Format(time.RFC3339)))
-	}
-	return lines
 }
 
 // found is a finding with a text, judged by its performance data.
