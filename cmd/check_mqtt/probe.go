@@ -37,14 +37,15 @@ type finding struct {
 // errLocal: the fault is on this side, in a file that an option names.
 var errLocal = errors.New("cannot begin")
 
-// run checks, and always ends: when the mode does not come back in time, it is
-// left behind for the process's end to stop.
+// run checks, and always ends: a part of the time-out is kept back for the mode
+// to say what it found, and where it does not come back at all, it is left
+// behind for the process's end to stop.
 func run(s *settings) finding {
 	p := &probe{settings: s, started: time.Now()}
 	if s.verbose >= 3 {
 		p.trace = new(trace)
 	}
-	reserve := min(s.timeout/10, 100*time.Millisecond)
+	reserve := min(s.timeout/5, 500*time.Millisecond)
 	ctx, cancel := context.WithTimeout(context.Background(), s.timeout-reserve)
 	defer cancel()
 	result := make(chan finding, 1)
@@ -52,7 +53,7 @@ func run(s *settings) finding {
 	select {
 	case f := <-result:
 		return f
-	case <-time.After(s.timeout - reserve/2):
+	case <-time.After(s.timeout - reserve/5):
 		return p.timedOut()
 	}
 }
