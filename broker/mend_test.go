@@ -3,6 +3,7 @@ package broker
 import (
 	"fmt"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -417,21 +418,43 @@ func TestClientWithoutANameGetsOne(t *testing.T) {
 	}
 }
 
-func TestClientThatTakesOverIsKnown(t *testing.T) {
+// The library may forget a client that takes over while it cleans up after the
+// previous one.
+func TestTakeoverWaitsForTheEndOfThePreviousConnection(t *testing.T) {
 	g := start(t)
-	var clients []*mqtttest.Client
-	for i := range 200 {
-		c := g.dial(mqtttest.Options{ID: "same", Persistent: i%4 == 3})
-		c.Subscribe("a", 0)
-		g.tell("a", fmt.Sprint(i))
-		if p := c.Next(mqtttest.PUBLISH); p.Payload() != fmt.Sprint(i) {
-			t.Fatalf("got %v, want %d", p, i)
-		}
-		clients = append(clients, c)
+	blocked, free := make(chan struct{}), make(chan struct{})
+	g.Broker.accept = func(_ Message, done func(error)) {
+		close(blocked)
+		<-free
+		done(nil)
 	}
-	for _, c := range clients[:len(clients)-1] {
-		c.Closed()
+	g.dial(mqtttest.Options{ID: "same"}).Publish(result(1, 1, "x"))
+	<-blocked
+	var released atomic.Bool
+	second := mqtttest.Open(t, g.addr, mqtttest.Options{})
+	second.Send(mqtttest.Options{ID: "same"}.Encode())
+	early := make(chan bool, 1)
+	go func() {
+		_, err := second.Read()
+		early <- err != nil || !released.Load()
+	}()
+	eventually(t, "the second one waits", func() bool {
+		g.Broker.mu.Lock()
+		defer g.Broker.mu.Unlock()
+		return g.sessions["same"].refs == 2
+	})
+	other := g.dial(mqtttest.Options{ID: "other"})
+	for range 50 {
+		other.Ping()
 	}
+	released.Store(true)
+	close(free)
+	if <-early {
+		t.Error("it was let in before the first one ended")
+	}
+	second.Subscribe("a", 0)
+	g.tell("a", "hello")
+	second.Next(mqtttest.PUBLISH)
 }
 
 func TestNewSubscriberGetsAllRetainedMessages(t *testing.T) {
@@ -446,6 +469,7 @@ func TestNewSubscriberGetsAllRetainedMessages(t *testing.T) {
 			if code := sub.Subscribe("checkbus/state/#", qos); code != qos {
 				t.Fatalf("SUBSCRIBE was answered %#x", code)
 			}
+			g.waitsFor(t, "sub")
 			seen := map[string]bool{}
 			for range n {
 				p := sub.Next(mqtttest.PUBLISH)
@@ -463,6 +487,31 @@ func TestNewSubscriberGetsAllRetainedMessages(t *testing.T) {
 	}
 	if s := g.Stats(); s.Dropped+s.InflightDropped+s.SlowConsumers > 0 {
 		t.Errorf("dropped some: %+v", s)
+	}
+}
+
+// waitsFor waits until no more is sent to a client that neither reads nor
+// acknowledges.
+func (g *gateway) waitsFor(t *testing.T, id string) {
+	t.Helper()
+	other := g.dial(mqtttest.Options{ID: "other"})
+	defer other.Disconnect()
+	cl, _ := g.server.Clients.Get(id)
+	c := cl.Net.Conn.(*conn)
+	load := func() (bytes, unacked int) {
+		c.mu.Lock()
+		defer c.mu.Unlock()
+		return c.waiting(), cl.State.Inflight.Len()
+	}
+	eventually(t, "the client has enough to do", func() bool {
+		bytes, unacked := load()
+		return bytes > replayBytes || unacked > replayUnacked
+	})
+	for range 200 {
+		other.Ping()
+	}
+	if bytes, unacked := load(); bytes > replayBytes+1000 || unacked > replayUnacked+1 {
+		t.Errorf("%d bytes and %d messages are on their way", bytes, unacked)
 	}
 }
 
