@@ -99,6 +99,15 @@ publish_some() {
 	publish nagios/web1/unheard-of '{"exit_code": 0, "reason": "nobody monitors this"}'
 }
 
+# show_rejected prints what checkbus refused, and why.
+show_rejected() {
+	await "the refusal" rejected
+	echo "refused, as \"checkbus rejected\" tells:"
+	rejected
+}
+
+rejected() { "$CHECKBUS" rejected -config "$dir/checkbus.toml" | grep . | sed 's/^/    /'; }
+
 # run_until_interrupted says where everything is, and waits.
 run_until_interrupted() {
 	echo

@@ -68,4 +68,5 @@ states() {
 await "the results in Icinga 2" states
 echo "in Icinga 2, as its API tells:"
 states
+show_rejected
 run_until_interrupted

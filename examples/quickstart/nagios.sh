@@ -96,4 +96,5 @@ awk -F= '
 	$1 ~ /current_state$/       { state = $2 }
 	$1 ~ /\tplugin_output$/     { printf "    %-5s %-7s state %d  %s\n", host, service, state, substr($0, index($0, "=") + 1) }
 ' "$dir/status.dat"
+show_rejected
 run_until_interrupted
