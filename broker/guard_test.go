@@ -1,8 +1,10 @@
 package broker
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
+	"log/slog"
 	"net"
 	"os"
 	"runtime"
@@ -195,6 +197,15 @@ func TestGarbageIsRefusedQuietly(t *testing.T) {
 		if strings.Contains(g.log.String(), word) {
 			t.Errorf("logged:\n%s", g.log)
 		}
+	}
+}
+
+func TestLibraryLogsForDebuggingOnly(t *testing.T) {
+	var out bytes.Buffer
+	log := slog.New(libraryLog{slog.NewTextHandler(&out, &slog.HandlerOptions{Level: slog.LevelDebug})})
+	log.With("k", "v").WithGroup("g").Warn("packet of a stranger")
+	if !strings.Contains(out.String(), "level=DEBUG") || !strings.Contains(out.String(), "k=v") {
+		t.Errorf("logged %q", out.String())
 	}
 }
 

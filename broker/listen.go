@@ -129,6 +129,8 @@ func (b *Broker) serve(nc net.Conn) {
 	if b.stopping.Load() {
 		code = packets.ErrServerShuttingDown
 	}
+	_ = c.Close()
+	c.senders.Wait()
 	b.detach(c)
 	c.finish(code)
 	if errors.Is(c.failed, errSlow) && b.slowed.now() {

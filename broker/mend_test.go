@@ -277,14 +277,31 @@ func TestSharedSubscriptionToAllGetsNoSysTopics(t *testing.T) {
 func TestAckDoesNotEchoProperties(t *testing.T) {
 	g := start(t)
 	c := g.dial(mqtttest.Options{ID: "p", V5: true})
-	property := append(append([]byte{0x26}, mqtttest.Str("k")...), mqtttest.Str("v")...)
+	property := append(append([]byte{0x26}, mqtttest.Str("key")...), mqtttest.Str("v")...)
+	next := func(what string, kind int) {
+		t.Helper()
+		if p := c.Next(kind); strings.Contains(string(p.Body), "key") {
+			t.Errorf("%s was answered %v", what, p)
+		}
+	}
 	for i, m := range []mqtttest.Message{result(1, 1, "x"), {Topic: "a", QoS: 1}, {Topic: "$SYS/a", QoS: 1}} {
 		m.ID, m.Properties = uint16(i+1), property
 		c.Publish(m)
-		if p := c.Acked(mqtttest.PUBACK, m.ID); strings.Contains(string(p.Body), "\x00\x01k") {
-			t.Errorf("%s: %x", m.Topic, p.Body)
-		}
+		next(m.Topic, mqtttest.PUBACK)
 	}
+	withProperty := func(header byte, head, tail []byte) {
+		body := append(append(head, byte(len(property))), property...)
+		c.Send(mqtttest.Encode(header, append(body, tail...)))
+	}
+	withProperty(mqtttest.SUBSCRIBE<<4|2, []byte{0, 1}, append(mqtttest.Str("b"), 2))
+	next("SUBSCRIBE", mqtttest.SUBACK)
+	c.Publish(mqtttest.Message{Topic: "b", QoS: 2, ID: 1})
+	next("b", mqtttest.PUBREC)
+	id := c.Next(mqtttest.PUBLISH).ID()
+	withProperty(mqtttest.PUBREC<<4, []byte{byte(id >> 8), byte(id), 0}, nil)
+	next("PUBREC", mqtttest.PUBREL)
+	withProperty(mqtttest.UNSUBSCRIBE<<4|2, []byte{0, 1}, mqtttest.Str("b"))
+	next("UNSUBSCRIBE", mqtttest.UNSUBACK)
 }
 
 func TestPacketIdentifiersOfBothDirectionsAreApart(t *testing.T) {
@@ -397,5 +414,97 @@ func TestClientWithoutANameGetsOne(t *testing.T) {
 	}
 	if c := mqtttest.Connect(t, g.addr, mqtttest.Options{Persistent: true}); c.Connack.Code() == 0 {
 		t.Error("a 3.1.1 client without a name got a session")
+	}
+}
+
+func TestClientThatTakesOverIsKnown(t *testing.T) {
+	g := start(t)
+	var clients []*mqtttest.Client
+	for i := range 200 {
+		c := g.dial(mqtttest.Options{ID: "same", Persistent: i%4 == 3})
+		c.Subscribe("a", 0)
+		g.tell("a", fmt.Sprint(i))
+		if p := c.Next(mqtttest.PUBLISH); p.Payload() != fmt.Sprint(i) {
+			t.Fatalf("got %v, want %d", p, i)
+		}
+		clients = append(clients, c)
+	}
+	for _, c := range clients[:len(clients)-1] {
+		c.Closed()
+	}
+}
+
+func TestNewSubscriberGetsAllRetainedMessages(t *testing.T) {
+	g := start(t)
+	const n = 20000
+	for i := range n {
+		g.tellRetained(fmt.Sprintf("checkbus/state/host%d", i), strings.Repeat("x", 600))
+	}
+	for _, qos := range []byte{0, 1} {
+		t.Run(fmt.Sprintf("QoS %d", qos), func(t *testing.T) {
+			sub := g.dial(mqtttest.Options{ID: "sub"})
+			if code := sub.Subscribe("checkbus/state/#", qos); code != qos {
+				t.Fatalf("SUBSCRIBE was answered %#x", code)
+			}
+			seen := map[string]bool{}
+			for range n {
+				p := sub.Next(mqtttest.PUBLISH)
+				if p.QoS() != qos || !p.Retain() {
+					t.Fatalf("QoS %d, retain %t", p.QoS(), p.Retain())
+				}
+				if seen[p.Topic()] = true; qos == 1 {
+					sub.Ack(mqtttest.PUBACK, p.ID())
+				}
+			}
+			if len(seen) != n {
+				t.Errorf("%d of %d", len(seen), n)
+			}
+		})
+	}
+	if s := g.Stats(); s.Dropped+s.InflightDropped+s.SlowConsumers > 0 {
+		t.Errorf("dropped some: %+v", s)
+	}
+}
+
+func TestRetainedMessagesAreSentAsAskedFor(t *testing.T) {
+	tests := map[string]struct {
+		options byte
+		filters []string
+		want    int
+	}{
+		"always":                   {0x00, []string{"a/b", "a/b"}, 2},
+		"when new":                 {0x10, []string{"a/b", "a/b"}, 1},
+		"never":                    {0x20, []string{"a/b"}, 0},
+		"two filters":              {0x00, []string{"a/b", "a/+"}, 2},
+		"shared":                   {0x00, []string{"$share/g/a/b"}, 0},
+		"wrong filter":             {0x00, []string{"a/b#"}, 0},
+		"of others only, and none": {0x04, []string{"a/c"}, 0},
+		"of others only":           {0x04, []string{"a/b"}, 1},
+	}
+	for name, tt := range tests {
+		t.Run(name, func(t *testing.T) {
+			g := start(t)
+			g.tellRetained("a/b", "x")
+			c := g.dial(mqtttest.Options{ID: "c", V5: true})
+			c.Publish(mqtttest.Message{Topic: "a/c", Payload: "own", QoS: 1, ID: 1, Retain: tt.options == 4})
+			c.Acked(mqtttest.PUBACK, 1)
+			for _, filter := range tt.filters {
+				c.Send(mqtttest.Encode(mqtttest.SUBSCRIBE<<4|2, append(append([]byte{0, 1, 0}, mqtttest.Str(filter)...), tt.options)))
+			}
+			got := 0
+			for subacks := 0; subacks < len(tt.filters) || got < tt.want; {
+				p, err := c.Read()
+				if err != nil {
+					t.Fatal(err)
+				}
+				if p.Type() == mqtttest.SUBACK {
+					subacks++
+				} else if got++; p.Payload() != "x" || !p.Retain() {
+					t.Errorf("got %v, retain %t", p, p.Retain())
+				}
+			}
+			c.Subscribe("end", 0x20)
+			g.nothingMore(c)
+		})
 	}
 }

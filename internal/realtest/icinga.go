@@ -188,7 +188,7 @@ func (ic *Icinga) Validate() error {
 // Start starts Icinga again after Stop or Kill and waits until its API answers.
 func (ic *Icinga) Start() {
 	ic.t.Helper()
-	cmd := ic.command()
+	cmd := ic.command("-x", "warning") // else it logs every request
 	log, err := os.OpenFile(filepath.Join(ic.dir, "out.log"), os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
 	if err != nil {
 		ic.t.Fatal(err)

@@ -10,6 +10,7 @@ import (
 	"net/http"
 	"net/url"
 	"os"
+	"strings"
 	"testing"
 	"time"
 
@@ -71,7 +72,8 @@ func (a *icingaAdmin) do(method, path string, body, reply any) (status int, err 
 	return resp.StatusCode, err
 }
 
-// started is the moment the worker began, 0 while none answers.
+// started is when the process that answers began, in Unix seconds; 0 while
+// none answers.
 func (a *icingaAdmin) started() float64 {
 	var reply struct {
 		Results []struct {
@@ -133,22 +135,18 @@ func (ic *Icinga) LastCheckResults() map[checks.Object]*IcingaResult {
 		var reply struct {
 			Results []struct {
 				Attrs struct {
-					Name            string        `json:"name"`
-					HostName        string        `json:"host_name"`
 					LastCheckResult *IcingaResult `json:"last_check_result"`
 				} `json:"attrs"`
+				Name string `json:"name"`
 			} `json:"results"`
 		}
-		status, err := ic.admin.do("GET", "/v1/objects/"+kind+"?attrs=name&attrs=host_name&attrs=last_check_result", nil, &reply)
+		status, err := ic.admin.do("GET", "/v1/objects/"+kind+"?attrs=last_check_result", nil, &reply)
 		if err != nil || status != http.StatusOK {
 			ic.t.Fatalf("ask icinga2 for all %s: status %d, %v", kind, status, err)
 		}
 		for _, r := range reply.Results {
-			o := checks.Object{Host: r.Attrs.Name}
-			if kind == "services" {
-				o = checks.Object{Host: r.Attrs.HostName, Service: r.Attrs.Name}
-			}
-			all[o] = r.Attrs.LastCheckResult
+			host, service, _ := strings.Cut(r.Name, "!")
+			all[checks.Object{Host: host, Service: service}] = r.Attrs.LastCheckResult
 		}
 	}
 	return all
