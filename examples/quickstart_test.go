@@ -21,7 +21,13 @@ func TestQuickstartShowsResultsAndLeavesNothing(t *testing.T) {
 			"web1          state 0  booted",
 			"web1  disk    state 2  DISK CRITICAL - / 97%",
 			"web1  backup  state 0  BACKUP OK - 14 GB in 320 s",
-			`no core has a service "unheard-of" on host "web1"`,
+			`"unheard-of" on host "web1"`,
+		}},
+		"icinga.sh": {[]string{"icinga2", "openssl", "curl", "jq"}, []string{
+			"web1  state 0  booted",
+			"web1!disk  state 2  DISK CRITICAL - / 97%",
+			"web1!backup  state 0  BACKUP OK - 14 GB in 320 s",
+			"unheard-of",
 		}},
 	}
 	for script, tt := range tests {

@@ -59,17 +59,17 @@ need() {
 
 answers() { (: <"/dev/tcp/127.0.0.1/$1") 2>/dev/null; }
 
-# free_port FIRST prints a port that nobody listens on.
+# free_port prints a port that nobody listens on.
 free_port() {
-	local port=$1
-	while answers "$port"; do port=$((port + 1)); done
+	local port
+	while port=$((20000 + RANDOM % 12000)) && answers "$port"; do :; done
 	echo "$port"
 }
 
 # start_checkbus SETTINGS starts the gateway on $port, with further settings
 # from SETTINGS. $CHECKBUS may name a binary that is built already.
 start_checkbus() {
-	port=$(free_port 18830)
+	port=$(free_port)
 	cat - "$1" >"$dir/checkbus.toml" <<END
 data_dir = "$dir/spool"
 
