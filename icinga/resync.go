@@ -41,7 +41,12 @@ func (s *Sink) resync(ctx context.Context, c *core) error {
 		l.client.close() // what is open leads to the worker before
 		clear(l.doubt)
 	}
-	return s.resend(ctx, c, lost)
+	before := s.counters.resent.Load()
+	err = s.resend(ctx, c, lost)
+	if n := s.counters.resent.Load() - before; n > 0 {
+		s.log.Info("results sent again", "url", c.url, "results", n)
+	}
+	return err
 }
 
 // recall notes, once, what was handed over before the gateway was started.

@@ -109,7 +109,7 @@ func (s *Sink) watch(ctx context.Context, active int, worker process, ended <-ch
 	retry := time.NewTicker(s.times.retry)
 	defer retry.Stop()
 	c := s.cores[active]
-	well := time.Time{}
+	preferred := preference{sink: s}
 	for {
 		select {
 		case <-ctx.Done():
@@ -122,7 +122,7 @@ func (s *Sink) watch(ctx context.Context, active int, worker process, ended <-ch
 			}
 		case <-s.looking:
 		case <-tick.C:
-			if active > 0 && s.preferredIsWell(ctx, &well) {
+			if active > 0 && preferred.isWell(ctx) {
 				return errPreferred
 			}
 		}
@@ -136,17 +136,31 @@ func (s *Sink) watch(ctx context.Context, active int, worker process, ended <-ch
 	}
 }
 
-// preferredIsWell asks the first Icinga and reports whether it has answered
-// for a while, since what was well in between.
-func (s *Sink) preferredIsWell(ctx context.Context, since *time.Time) bool {
-	if _, err := s.cores[0].control.process(ctx); err != nil {
-		*since = time.Time{}
+// A preference watches the first Icinga while another is in use.
+type preference struct {
+	sink  *Sink
+	asked time.Time
+	since time.Time // when it began to answer; zero while it does not
+}
+
+// isWell reports whether the first Icinga has answered for a while. It asks
+// now and then, and does not wait long: the one in use is to be watched.
+func (p *preference) isWell(ctx context.Context) bool {
+	times := p.sink.times
+	if time.Since(p.asked) < times.settle/6 {
 		return false
 	}
-	if since.IsZero() {
-		*since = time.Now()
+	p.asked = time.Now()
+	ctx, cancel := context.WithTimeout(ctx, times.look)
+	defer cancel()
+	if _, err := p.sink.cores[0].control.process(ctx); err != nil {
+		p.since = time.Time{}
+		return false
 	}
-	return time.Since(*since) >= s.times.settle
+	if p.since.IsZero() {
+		p.since = p.asked
+	}
+	return time.Since(p.since) >= times.settle
 }
 
 // An outageLog says once that Icinga is gone and once that it is back.
