@@ -131,16 +131,19 @@ func createStore(dir string, disk vfs.FS, log *slog.Logger) error {
 	return durable.SyncDir(dir)
 }
 
+// errFormat: the store is sound, but not one that this program reads.
+var errFormat = errors.New("wrong format")
+
 // checkFormat refuses a Pebble that is no spool, or one of another format.
 func (s *store) checkFormat() error {
 	value, err := s.get(formatKey)
 	switch {
 	case errors.Is(err, pebble.ErrNotFound):
-		return errors.New("it is no spool of checkbus")
+		return fmt.Errorf("%w: it is no spool of checkbus", errFormat)
 	case err != nil:
 		return err
 	case len(value) != 1 || value[0] != format:
-		return fmt.Errorf("it has format %x, this program reads format %d", value, format)
+		return fmt.Errorf("%w: it has format %x, this program reads format %d", errFormat, value, format)
 	}
 	return nil
 }
