@@ -161,6 +161,7 @@ func TestSharedSubscriptionToAllGetsNoSysTopics(t *testing.T) {
 	c.Subscribe("end", 0)
 	c.Subscribe("$share/g/#", 0)
 	c.Subscribe("$share/h/+/x", 0)
+	c.Subscribe("$share/i/", 0)
 	g.tell("$SYS/x", "x")
 	g.tell("a", "x")
 	if p := c.Next(mqtttest.PUBLISH); p.Topic() != "a" {
