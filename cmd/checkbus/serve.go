@@ -48,7 +48,7 @@ func serve(ctx context.Context, s Settings, log *slog.Logger) error {
 	}
 	queue, err := spool.Open(filepath.Join(s.DataDir, "spool"), spool.Options{MaxBytes: int64(s.Spool.MaxSize), Cursors: s.cores(), Log: log})
 	if err != nil {
-		return fmt.Errorf("open spool: %w", err)
+		return err
 	}
 	defer queue.Close() // after everything that appends to it
 
