@@ -2,11 +2,9 @@ package bench
 
 import (
 	"bytes"
-	"context"
 	"crypto/tls"
 	"crypto/x509"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -17,10 +15,10 @@ import (
 	"time"
 
 	"golang.org/x/sync/errgroup"
-	"golang.org/x/sys/unix"
 
 	"checkbus/checks"
 	"checkbus/internal/loadgen"
+	"checkbus/internal/quickack"
 	"checkbus/internal/realtest"
 )
 
@@ -180,7 +178,7 @@ func BenchmarkIcingaLatency(b *testing.B) {
 	ic := startIcinga(b)
 	g := startGateway(b, icingaSettings(ic))
 	client := icingaClient(b, ic)
-	client.http.Transport.(*http.Transport).DialContext = dialQuick
+	client.http.Transport.(*http.Transport).DialContext = quickack.Dial(&net.Dialer{})
 	measureLatency(b, g.addr, func(service, reason string) bool {
 		answer, err := client.do(http.MethodGet, "/v1/objects/services/h0000!"+service+"?attrs=last_check_result", nil)
 		if err != nil {
@@ -188,30 +186,4 @@ func BenchmarkIcingaLatency(b *testing.B) {
 		}
 		return bytes.Contains(answer, []byte(reason+`"`))
 	})
-}
-
-// A quickConn acknowledges what it gets at once. Icinga 2 sends an answer in
-// two pieces and waits for the acknowledgement of the first (Nagle's
-// algorithm), which Linux delays by 40 ms when questions come without a pause.
-type quickConn struct{ *net.TCPConn }
-
-func dialQuick(ctx context.Context, network, addr string) (net.Conn, error) {
-	conn, err := (&net.Dialer{}).DialContext(ctx, network, addr)
-	if err != nil {
-		return nil, err
-	}
-	return quickConn{conn.(*net.TCPConn)}, nil
-}
-
-func (c quickConn) Read(b []byte) (int, error) {
-	raw, err := c.SyscallConn()
-	if err != nil {
-		return 0, err
-	}
-	var set error // it does not last (tcp(7))
-	err = raw.Control(func(fd uintptr) { set = unix.SetsockoptInt(int(fd), unix.IPPROTO_TCP, unix.TCP_QUICKACK, 1) })
-	if err := errors.Join(err, set); err != nil {
-		return 0, err
-	}
-	return c.TCPConn.Read(b)
 }
