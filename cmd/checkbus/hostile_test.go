@@ -202,7 +202,7 @@ func TestNothingPublishedIsACommand(t *testing.T) {
 func injections() (texts []string) {
 	for _, end := range []string{"\n", "\r\n", "\r", "\x00", `\n`, "\v", "\f", "\u0085", "\u2028", "%0A", "%0a", ";", "|", "\x1b[2K\n", "|a=1\n", "\\\n"} {
 		for _, command := range []string{"DISABLE_NOTIFICATIONS", "ADD_HOST_COMMENT;web1;1;mallory;owned", "PROCESS_SERVICE_CHECK_RESULT;web1;end;2;forged"} {
-			texts = append(texts, fmt.Sprintf("x%s[%d] %s%s", end, time.Now().Unix(), command, end))
+			texts = append(texts, fmt.Sprintf("x%[1]sy%[1]s[%[2]d] %[3]s%[1]s", end, time.Now().Unix(), command))
 		}
 	}
 	return texts
