@@ -6,7 +6,6 @@ import (
 	"encoding/pem"
 	"errors"
 	"fmt"
-	"io"
 	"net/http"
 	"net/http/httptest"
 	"os"
@@ -34,15 +33,9 @@ type fakeIcinga struct {
 func newFakeIcinga(t testing.TB, answer func(submission) (int, string)) (*fakeIcinga, Config) {
 	f := &fakeIcinga{t: t, answer: answer, held: make(map[string]float64)}
 	mux := http.NewServeMux()
-	mux.HandleFunc("GET /v1/status/IcingaApplication", func(w http.ResponseWriter, _ *http.Request) {
-		io.WriteString(w, `{"results":[{"status":{"icingaapplication":{"app":{"pid":1,"program_start":1795294667.035332}}}}]}`)
-	})
-	mux.HandleFunc("GET /v1/objects/hosts", func(w http.ResponseWriter, _ *http.Request) {
-		io.WriteString(w, `{"results":[{"name":"web1"}]}`)
-	})
-	mux.HandleFunc("GET /v1/objects/services", func(w http.ResponseWriter, _ *http.Request) {
-		io.WriteString(w, `{"results":[]}`)
-	})
+	mux.HandleFunc("GET /v1/status/IcingaApplication", says(`{"results":[{"status":{"icingaapplication":{"app":{"pid":1,"program_start":1795294667.035332}}}}]}`))
+	mux.HandleFunc("GET /v1/objects/hosts", says(`{"results":[{"name":"web1"}]}`))
+	mux.HandleFunc("GET /v1/objects/services", says(`{"results":[]}`))
 	mux.HandleFunc("GET /v1/objects/services/{name}", f.object)
 	mux.HandleFunc("POST /v1/events", func(w http.ResponseWriter, r *http.Request) {
 		w.(http.Flusher).Flush()
@@ -61,6 +54,10 @@ func newFakeIcinga(t testing.TB, answer func(submission) (int, string)) (*fakeIc
 		t.Fatal(err)
 	}
 	return f, cfg
+}
+
+func says(body string) http.HandlerFunc {
+	return func(w http.ResponseWriter, _ *http.Request) { fmt.Fprint(w, body) }
 }
 
 func (f *fakeIcinga) object(w http.ResponseWriter, r *http.Request) {
@@ -92,7 +89,7 @@ func (f *fakeIcinga) submit(w http.ResponseWriter, r *http.Request) {
 		panic(http.ErrAbortHandler) // the connection breaks
 	}
 	w.WriteHeader(status)
-	io.WriteString(w, body)
+	fmt.Fprint(w, body)
 }
 
 const success = `{"results":[{"code":200,"status":"Successfully processed check result."}]}`
