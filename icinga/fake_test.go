@@ -13,8 +13,10 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"checkbus/checks"
+	"checkbus/internal/realtest"
 )
 
 // A fakeIcinga has one host web1 with any service, and answers as a test says,
@@ -26,6 +28,7 @@ type fakeIcinga struct {
 	answer func(submission) (status int, body string)
 
 	mu        sync.Mutex
+	pid       int                // of the worker
 	submitted []string           // names of services, in order
 	held      map[string]float64 // execution_start by name
 }
@@ -33,9 +36,9 @@ type fakeIcinga struct {
 func newFakeIcinga(t testing.TB, answer func(submission) (int, string)) (*fakeIcinga, Config) {
 	f := &fakeIcinga{t: t, answer: answer, held: make(map[string]float64)}
 	mux := http.NewServeMux()
-	mux.HandleFunc("GET /v1/status/IcingaApplication", says(`{"results":[{"status":{"icingaapplication":{"app":{"pid":1,"program_start":1795294667.035332}}}}]}`))
+	mux.HandleFunc("GET /v1/status/IcingaApplication", f.status)
 	mux.HandleFunc("GET /v1/objects/hosts", says(`{"results":[{"name":"web1"}]}`))
-	mux.HandleFunc("GET /v1/objects/services", says(`{"results":[]}`))
+	mux.HandleFunc("GET /v1/objects/services", f.objects)
 	mux.HandleFunc("GET /v1/objects/services/{name}", f.object)
 	mux.HandleFunc("POST /v1/events", func(w http.ResponseWriter, r *http.Request) {
 		w.(http.Flusher).Flush()
@@ -58,6 +61,22 @@ func newFakeIcinga(t testing.TB, answer func(submission) (int, string)) (*fakeIc
 
 func says(body string) http.HandlerFunc {
 	return func(w http.ResponseWriter, _ *http.Request) { fmt.Fprint(w, body) }
+}
+
+func (f *fakeIcinga) status(w http.ResponseWriter, _ *http.Request) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	fmt.Fprintf(w, `{"results":[{"status":{"icingaapplication":{"app":{"pid":%d,"program_start":1795294667.035332}}}}]}`, f.pid)
+}
+
+func (f *fakeIcinga) objects(w http.ResponseWriter, _ *http.Request) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	var list []string
+	for name, at := range f.held {
+		list = append(list, fmt.Sprintf(`{"name":%q,"attrs":{"last_check_result":{"execution_start":%f}}}`, name, at))
+	}
+	fmt.Fprintf(w, `{"results":[%s]}`, strings.Join(list, ","))
 }
 
 func (f *fakeIcinga) object(w http.ResponseWriter, r *http.Request) {
@@ -195,4 +214,25 @@ func TestAResultWithoutAnAnswerIsNotSentTwice(t *testing.T) {
 			}
 		})
 	}
+}
+
+// Connections may outlive the worker process, as behind a proxy.
+func TestAnotherWorkerProcessIsAskedWhatItHolds(t *testing.T) {
+	f, cfg := newFakeIcinga(t, func(submission) (int, string) { return http.StatusOK, success })
+	g := newGateway(t, cfg)
+	g.times.look = 5 * time.Millisecond
+	g.start()
+	disk := service("disk")
+	if rejected := g.deliver(checks.Result{Object: disk}); rejected != nil {
+		t.Fatal(rejected)
+	}
+	f.mu.Lock()
+	f.held["web1!disk"] = 1
+	f.pid++
+	f.mu.Unlock()
+	realtest.Eventually(t, 20*time.Second, "the result to be sent again", func() bool {
+		f.mu.Lock()
+		defer f.mu.Unlock()
+		return micros(f.held["web1!disk"]) == g.last[disk].Executed.UnixMicro()
+	})
 }
