@@ -12,6 +12,7 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -235,4 +236,39 @@ func TestAnotherWorkerProcessIsAskedWhatItHolds(t *testing.T) {
 		defer f.mu.Unlock()
 		return micros(f.held["web1!disk"]) == g.last[disk].Executed.UnixMicro()
 	})
+}
+
+func TestAnObjectThatTakesNothingDoesNotHoldUpTheOthers(t *testing.T) {
+	var inactive atomic.Bool
+	f, cfg := newFakeIcinga(t, func(s submission) (int, string) {
+		if inactive.Load() && s.Service == "web1!inactive" {
+			return http.StatusServiceUnavailable, `{"results":[{"code":503,"status":"inactive"}]}`
+		}
+		return http.StatusOK, success
+	})
+	g := newGateway(t, cfg)
+	g.times.look, g.times.retry = 5*time.Millisecond, 5*time.Millisecond
+	g.start()
+	odd, even := service("inactive"), service("active")
+	if rejected := g.deliver(checks.Result{Object: odd}, checks.Result{Object: even}); rejected != nil {
+		t.Fatal(rejected)
+	}
+	inactive.Store(true)
+	f.mu.Lock()
+	f.held["web1!inactive"], f.held["web1!active"] = 1, 1
+	f.pid++
+	f.mu.Unlock()
+	has := func(o checks.Object) func() bool {
+		return func() bool {
+			f.mu.Lock()
+			defer f.mu.Unlock()
+			return micros(f.held[o.String()]) == g.last[o].Executed.UnixMicro()
+		}
+	}
+	realtest.Eventually(t, 20*time.Second, "the other object", has(even))
+	if rejected := g.deliver(checks.Result{Object: even}); rejected != nil {
+		t.Fatal(rejected)
+	}
+	inactive.Store(false)
+	realtest.Eventually(t, 20*time.Second, "the object that is active again", has(odd))
 }
