@@ -169,7 +169,10 @@ func start(t testing.TB, adapt ...func(*Config)) *gateway {
 			t.Errorf("Run: %v", err)
 		}
 	})
-	t.Cleanup(g.stop)
+	t.Cleanup(func() {
+		g.release()
+		g.stop()
+	})
 	return g
 }
 
@@ -287,5 +290,21 @@ func TestUnixSocketIsServedAndTakenOverFromADeadProcess(t *testing.T) {
 		c.Publish(mqtttest.Message{Topic: "nagios/web1", QoS: 1, ID: 1})
 		c.Acked(mqtttest.PUBACK, 1)
 		g.stop()
+	}
+}
+
+// tell publishes as the gateway itself.
+func (g *gateway) tell(topic, payload string) {
+	g.t.Helper()
+	if err := g.Publish(topic, []byte(payload), false); err != nil {
+		g.t.Fatal(err)
+	}
+}
+
+// tellRetained is tell with the retain flag.
+func (g *gateway) tellRetained(topic, payload string) {
+	g.t.Helper()
+	if err := g.Publish(topic, []byte(payload), true); err != nil {
+		g.t.Fatal(err)
 	}
 }

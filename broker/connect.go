@@ -20,7 +20,7 @@ func (c *conn) connect(pk packets.Packet) packets.Packet {
 		c.bridge = true
 	}
 	c.version = pk.ProtocolVersion
-	c.patience = time.Duration(pk.Connect.Keepalive) * time.Second * 3 / 2
+	c.patience = patience(pk.Connect.Keepalive)
 	c.rights = rightsOf(c.RemoteAddr())
 	c.will = takeWill(&pk, c.rights)
 	if pk.Connect.PasswordFlag && len(pk.Connect.Password) == 0 {
@@ -42,6 +42,11 @@ func (c *conn) connect(pk packets.Packet) packets.Packet {
 	return pk
 }
 
+// patience is how long a client may be silent (MQTT 5, 3.1.2.10), 0 for ever.
+func patience(keepalive uint16) time.Duration {
+	return time.Duration(keepalive) * time.Second * 3 / 2
+}
+
 func (c *conn) setWindow(w *window) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -59,8 +64,12 @@ func (c *conn) hideID(pk packets.Packet) packets.Packet {
 	return pk
 }
 
-// farewell takes the session expiry of a DISCONNECT, see expiry.
+// farewell takes the session expiry of a DISCONNECT, see expiry, and completes
+// its reason code.
 func (b *Broker) farewell(c *conn, pk packets.Packet) (packets.Packet, error) {
+	if pk.FixedHeader.Remaining == 1 && c.version == 5 {
+		pk.ReasonCode = c.in.parting
+	}
 	p := &pk.Properties
 	if !p.SessionExpiryIntervalFlag {
 		return pk, nil

@@ -27,8 +27,8 @@ func (h *hook) ID() string { return "checkbus" }
 func (h *hook) Provides(method byte) bool {
 	switch method {
 	case mqtt.OnConnectAuthenticate, mqtt.OnACLCheck, mqtt.OnSessionEstablish, mqtt.OnSessionEstablished,
-		mqtt.OnDisconnect, mqtt.OnPacketRead, mqtt.OnPacketEncode, mqtt.OnSubscribe, mqtt.OnSelectSubscribers,
-		mqtt.OnPublish:
+		mqtt.OnDisconnect, mqtt.OnPacketRead, mqtt.OnPacketEncode, mqtt.OnSubscribe, mqtt.OnSubscribed,
+		mqtt.OnPacketProcessed, mqtt.OnSelectSubscribers, mqtt.OnPublish:
 		return true
 	}
 	return false
@@ -55,7 +55,9 @@ func (h *hook) OnSessionEstablish(cl *mqtt.Client, pk packets.Packet) {
 
 // OnSessionEstablished comes after the CONNACK.
 func (h *hook) OnSessionEstablished(cl *mqtt.Client, _ packets.Packet) {
-	cl.Net.Conn.(*conn).endTurn()
+	c := cl.Net.Conn.(*conn)
+	c.welcome = true
+	c.endTurn()
 }
 
 // OnDisconnect comes when the library is about to clean up by itself.
@@ -109,7 +111,7 @@ func (h *hook) OnPacketEncode(cl *mqtt.Client, pk packets.Packet) packets.Packet
 			pk.Properties.TopicAliasMaximum = topicAliases
 		}
 	case packets.Suback, packets.Unsuback:
-		pk.PacketID = c.subscribeID
+		pk.PacketID, pk.Properties.User = c.subscribeID, nil // the library echoes the client's
 	case packets.Disconnect:
 		c.goodbye.Store(true)
 	}
@@ -130,8 +132,23 @@ func (h *hook) OnSubscribe(cl *mqtt.Client, pk packets.Packet) packets.Packet {
 		if c.bridge && !mqtt.IsSharedFilter(f.Filter) {
 			f.NoLocal, f.FwdRetainedFlag = true, true
 		}
+		_, existed := cl.State.Subscriptions.Get(f.Filter)
+		c.replay.ask(f, existed)
 	}
 	return pk
+}
+
+// OnSubscribed comes before the SUBACK, with its codes.
+func (h *hook) OnSubscribed(cl *mqtt.Client, pk packets.Packet, codes []byte) {
+	cl.Net.Conn.(*conn).replay.grant(pk.Filters, codes)
+}
+
+// OnPacketProcessed comes when a packet was answered.
+func (h *hook) OnPacketProcessed(cl *mqtt.Client, pk packets.Packet, _ error) {
+	c, ok := cl.Net.Conn.(*conn)
+	if ok && pk.FixedHeader.Type == packets.Subscribe {
+		h.b.startReplay(c)
+	}
 }
 
 // validFilter reports whether wildcards stand alone in their levels (MQTT 5,
@@ -164,5 +181,7 @@ func (h *hook) OnSelectSubscribers(subs *mqtt.Subscribers, pk packets.Packet) *m
 
 // OnPublish sees only what deliver injects.
 func (h *hook) OnPublish(_ *mqtt.Client, pk packets.Packet) (packets.Packet, error) {
-	return restore(pk), nil
+	restore(&pk)
+	h.b.number(&pk)
+	return pk, nil
 }

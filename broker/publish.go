@@ -3,7 +3,6 @@ package broker
 import (
 	"fmt"
 	"strings"
-	"time"
 
 	"checkbus/checks"
 
@@ -37,7 +36,7 @@ func (b *Broker) publish(c *conn, pk packets.Packet) error {
 	if pk.FixedHeader.Qos > 0 {
 		in.mark = mark(&pk)
 	}
-	if b.stopping.Load() || !c.session.wait(c, len(pk.Payload)) {
+	if b.ending() || !c.session.wait(in) {
 		<-c.closed
 		return packets.ErrServerShuttingDown
 	}
@@ -142,10 +141,9 @@ func (b *Broker) deliver(pk *packets.Packet, client string, version byte) {
 
 // restore puts the publisher's name and protocol version into a packet that
 // deliver injected, for no-local subscriptions and message expiry.
-func restore(pk packets.Packet) packets.Packet {
+func restore(pk *packets.Packet) {
 	pk.Origin, pk.ProtocolVersion = pk.Connect.ClientIdentifier, pk.ReservedBit
 	pk.Connect.ClientIdentifier, pk.ReservedBit = "", 0
-	return pk
 }
 
 // release answers a PUBREL (MQTT 5, 4.3.3).
@@ -184,7 +182,6 @@ func (b *Broker) Publish(topic string, payload []byte, retain bool) error {
 		PacketID:    1,
 		TopicName:   topic,
 		Payload:     payload,
-		Created:     time.Now().Unix(),
 	}, "", 5)
 	return nil
 }

@@ -17,6 +17,10 @@ const (
 	// heldBytes is how many bytes of publishes not yet settled a client may
 	// have before it is no longer read from.
 	heldBytes = 4 << 20
+	// lateMarks is how many publishes taken are remembered for their
+	// redelivery, 8 bytes each, in a session that outlives its connection. MQTT
+	// 3.1.1 clients may have more than receiveMaximum without acknowledgement.
+	lateMarks = 8192
 )
 
 // A session is what must outlive a client's connection: which publishes await
@@ -25,15 +29,17 @@ const (
 type session struct {
 	id   string
 	turn chan struct{} // has one element while a connection is starting
-	refs int           // connections that are starting or attached; under Broker.mu
 
-	// While no connection is attached; under Broker.mu.
-	ends time.Time // when the session is over; zero is never
+	// Under Broker.mu. The latter four are about a client that is away.
+	refs int       // who needs the session: connections that are starting or attached
+	kept bool      // the session goes on
 	away time.Time // since when
+	ends time.Time // when the session is over; zero is never
 	will *will     // waits for its delay
 
 	mu       sync.Mutex
 	conn     *conn               // attached now, or nil
+	deaf     bool                // conn is hung up, and gets no more acknowledgements
 	life     int                 // grows with each clean start
 	queue    []*inbound          // QoS 1 and 2 without an answer, in order of arrival
 	open     map[uint16]*inbound // those of this life, by packet identifier
@@ -86,8 +92,7 @@ func mark(pk *packets.Packet) uint64 {
 func (s *session) attach(c *conn, clean bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.conn = c
-	s.acks = nil
+	s.conn, s.deaf, s.acks = c, false, nil
 	if clean {
 		s.renew()
 	}
@@ -113,19 +118,22 @@ func (s *session) renew() {
 	s.lately = ring{}
 }
 
-// wait blocks until there is room for one more publish of size bytes, and
-// reports whether there is: not when c is closed. Only c's reader calls it.
-func (s *session) wait(c *conn, size int) bool {
+// wait blocks until there is room for in, and reports whether there is: not
+// when its connection is closed. Only that connection's reader calls it. An
+// MQTT 5 client keeps the Receive Maximum by itself, or take finds it out.
+func (s *session) wait(in *inbound) bool {
+	counted := in.version < 5 || in.packet.FixedHeader.Qos == 0
+	size := len(in.packet.Payload)
 	for {
 		s.mu.Lock()
-		full := s.settling >= receiveMaximum || s.bytes > 0 && s.bytes+size > heldBytes
+		full := counted && s.settling >= receiveMaximum || s.bytes > 0 && s.bytes+size > heldBytes
 		s.mu.Unlock()
 		if !full {
 			return true
 		}
 		select {
 		case <-s.room:
-		case <-c.closed:
+		case <-in.conn.closed:
 			return false
 		}
 	}
@@ -214,12 +222,12 @@ func (s *session) acknowledge() (hangUp *conn) {
 		n++
 		s.release(in)
 		s.remember(in)
-		if s.conn == nil || in.conn != s.conn {
+		if s.conn == nil || in.conn != s.conn || s.deaf {
 			continue
 		}
 		if in.answer.hangUp {
 			s.flush()
-			hangUp, s.conn = s.conn, nil
+			hangUp, s.deaf = s.conn, true
 			continue
 		}
 		s.acks = in.answer.append(s.acks, in.packet.FixedHeader.Qos, in.packet.PacketID, s.conn)
@@ -281,20 +289,19 @@ func (s *session) released(id uint16) bool {
 	return ok
 }
 
-// A ring remembers the latest marks, as many as a client can have sent without
-// having seen their acknowledgements.
+// A ring remembers the latest marks.
 type ring struct {
 	marks []uint64
 	next  int
 }
 
 func (r *ring) add(m uint64) {
-	if len(r.marks) < receiveMaximum {
+	if len(r.marks) < lateMarks {
 		r.marks = append(r.marks, m)
 		return
 	}
 	r.marks[r.next] = m
-	r.next = (r.next + 1) % receiveMaximum
+	r.next = (r.next + 1) % lateMarks
 }
 
 func (r *ring) has(m uint64) bool { return slices.Contains(r.marks, m) }

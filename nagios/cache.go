@@ -24,16 +24,16 @@ type objectSet struct {
 }
 
 func (s *objectSet) has(o checks.Object) bool {
-	_, found := slices.BinarySearch(s.sorted, s.hash(o.Host, o.Service))
+	_, found := slices.BinarySearch(s.sorted, s.hash([]byte(o.Host), []byte(o.Service)))
 	return found
 }
 
-func (s *objectSet) hash(host, service string) uint64 {
+func (s *objectSet) hash(host, service []byte) uint64 {
 	var h maphash.Hash
 	h.SetSeed(s.seed)
-	h.WriteString(host)
+	h.Write(host)
 	h.WriteByte(0)
-	h.WriteString(service)
+	h.Write(service)
 	return h.Sum64()
 }
 
@@ -44,16 +44,22 @@ var errIncomplete = errors.New("the object cache is incomplete")
 // members of groups.
 const maxCacheLine = 64 << 10
 
-// readObjects reads an object cache: "define host {" and "define service {",
+const (
+	defineHost    = "define host {"
+	defineService = "define service {"
+)
+
+// readObjects reads an object cache: "define host {" or "define service {",
 // then one "key<tab>value" a line, then "}". Anything else is passed over.
 func readObjects(r io.Reader) (*objectSet, error) {
 	set := &objectSet{seed: maphash.MakeSeed()}
 	lines := bufio.NewReaderSize(r, maxCacheLine)
-	var kind, host, service string
+	var kind string
+	var host, service []byte
 	inside := false
 	for {
 		line, whole, err := readLine(lines)
-		if err == io.EOF {
+		if errors.Is(err, io.EOF) {
 			break
 		}
 		if err != nil {
@@ -64,15 +70,17 @@ func readObjects(r io.Reader) (*objectSet, error) {
 		case !whole:
 		case string(key) == "}":
 			set.add(kind, host, service)
-			kind, host, service, inside = "", "", "", false
-		case string(key) == "define host {", string(key) == "define service {":
-			kind, inside = string(key), true
+			kind, host, service, inside = "", host[:0], service[:0], false
+		case string(key) == defineHost:
+			kind, inside = defineHost, true
+		case string(key) == defineService:
+			kind, inside = defineService, true
 		case bytes.HasPrefix(key, []byte("define ")):
 			kind, inside = "", true
 		case string(key) == "host_name" && kind != "":
-			host = string(value)
+			host = append(host[:0], value...)
 		case string(key) == "service_description" && kind != "":
-			service = string(value)
+			service = append(service[:0], value...)
 		}
 	}
 	if inside || len(set.sorted) == 0 {
@@ -87,28 +95,29 @@ func readObjects(r io.Reader) (*objectSet, error) {
 // is not whole then. It is good until the next call.
 func readLine(r *bufio.Reader) (line []byte, whole bool, err error) {
 	line, err = r.ReadSlice('\n')
-	if err != bufio.ErrBufferFull {
-		if err == io.EOF && len(line) > 0 {
+	if !errors.Is(err, bufio.ErrBufferFull) {
+		if errors.Is(err, io.EOF) && len(line) > 0 {
 			return line, false, nil
 		}
 		return line, true, err
 	}
-	for err == bufio.ErrBufferFull {
+	for errors.Is(err, bufio.ErrBufferFull) {
 		_, err = r.ReadSlice('\n')
 	}
-	if err == io.EOF {
+	if errors.Is(err, io.EOF) {
 		err = nil
 	}
 	return nil, false, err
 }
 
-func (s *objectSet) add(kind, host, service string) {
+// add takes up a definition.
+func (s *objectSet) add(kind string, host, service []byte) {
 	switch {
-	case host == "":
-	case kind == "define host {":
+	case len(host) == 0:
+	case kind == defineHost:
 		s.hosts++
-		s.sorted = append(s.sorted, s.hash(host, ""))
-	case kind == "define service {" && service != "":
+		s.sorted = append(s.sorted, s.hash(host, nil))
+	case kind == defineService && len(service) > 0:
 		s.services++
 		s.sorted = append(s.sorted, s.hash(host, service))
 	}

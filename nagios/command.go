@@ -50,9 +50,9 @@ func (f format) appendFit(dst []byte, r checks.Result, limit int) ([]byte, error
 	}
 	first, long, _ := strings.Cut(r.Reason, "\n")
 	for _, shorten := range []func(over int){
-		func(over int) { long = cutText(long, over) },
+		func(over int) { long = f.cutText(long, over) },
 		func(int) { r.Perfdata = "" },
-		func(over int) { first = cutText(first, over) },
+		func(over int) { first = f.cutText(first, over) },
 	} {
 		over := len(dst) - start - limit
 		if over <= 0 {
@@ -73,17 +73,19 @@ func (f format) appendFit(dst []byte, r checks.Result, limit int) ([]byte, error
 	return dst, nil
 }
 
-// cutText takes at least over bytes off the end of s, which never makes fewer
-// bytes when it is escaped, and marks it.
-func cutText(s string, over int) string {
-	if len(s) <= len(cutMark) {
-		return ""
+// cutText takes at least over bytes, as s is escaped, off the end of s, or all
+// of it, and marks that.
+func (f format) cutText(s string, over int) string {
+	escaped := f.appendEscaped(nil, s)
+	room := len(escaped) - over - len(cutMark)
+	escaped = escaped[:0]
+	for i, r := range s {
+		escaped = f.appendEscaped(escaped, string(r))
+		if len(escaped) > room {
+			return s[:i] + cutMark
+		}
 	}
-	keep := max(0, len(s)-over-len(cutMark))
-	for keep > 0 && !utf8.RuneStart(s[keep]) {
-		keep--
-	}
-	return s[:keep] + cutMark
+	return s
 }
 
 // appendHead adds everything before the output. The time is when the check

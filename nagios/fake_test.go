@@ -117,7 +117,7 @@ func (c *fakeCore) newSink(log *slog.Logger) *Sink {
 		c.t.Fatal(err)
 	}
 	if log == nil {
-		log = slog.New(slog.NewTextHandler(c.t.Output(), nil))
+		log = logTo(c.t)
 	}
 	s := New(cfg, log)
 	s.patience = 50 * time.Millisecond

@@ -23,7 +23,7 @@ func (s *Sink) submitLines(ctx context.Context, results []checks.Result, verdict
 		if len(members) == 0 {
 			return true
 		}
-		if err := p.write(ctx, chunk); err != nil {
+		if err := p.write(ctx, chunk, slow*s.patience); err != nil {
 			if ctx.Err() == nil {
 				s.down(err)
 			}
@@ -36,10 +36,11 @@ func (s *Sink) submitLines(ctx context.Context, results []checks.Result, verdict
 		chunk, members = chunk[:0], members[:0]
 		return true
 	}
+	objects := lookup{objects: s.objects}
 	var line []byte
 	for i, r := range results {
 		if line, err = s.format.appendFit(line[:0], r, atomicWrite); err == nil {
-			err = s.objects.check(r.Object)
+			err = objects.check(r.Object)
 		}
 		if err != nil {
 			verdicts[i] = err

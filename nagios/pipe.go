@@ -21,6 +21,7 @@ const tick = 100 * time.Millisecond
 var (
 	errNoReader = errors.New("the core stopped reading its command file")
 	errReplaced = errors.New("the core's command file was replaced")
+	errFull     = errors.New("the core does not read its command file, which is full")
 )
 
 func notAPipe(path string) error { return fmt.Errorf("%s is not a FIFO", path) }
@@ -66,10 +67,10 @@ func (p *pipe) close() {
 }
 
 // write writes lines, at most atomicWrite bytes, in one piece, or nothing.
-// While the FIFO is full it waits for the core, until ctx ends, the reader goes
-// or the FIFO is replaced.
-func (p *pipe) write(ctx context.Context, lines []byte) error {
-	for {
+// While the FIFO is full it waits for the core, until patience or ctx ends, the
+// reader goes or the FIFO is replaced.
+func (p *pipe) write(ctx context.Context, lines []byte, patience time.Duration) error {
+	for end := time.Now().Add(patience); ; {
 		switch _, err := unix.Write(p.fd, lines); err {
 		case nil:
 			return nil
@@ -78,6 +79,9 @@ func (p *pipe) write(ctx context.Context, lines []byte) error {
 			return errNoReader
 		default:
 			return &os.PathError{Op: "write", Path: p.path, Err: err}
+		}
+		if time.Now().After(end) {
+			return errFull
 		}
 		if err := p.wait(ctx, unix.PollFd{Fd: int32(p.fd), Events: unix.POLLOUT}, tick); err != nil {
 			return err

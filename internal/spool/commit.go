@@ -12,7 +12,7 @@ import (
 const (
 	// batchBytes ends a group commit, so that one result does not wait for the
 	// write of a huge backlog. A single Append may be larger.
-	batchBytes = 2 << 20
+	batchBytes = 1 << 20
 
 	// Records that all cursors have committed are deleted as a range, together
 	// with the next commit, once there are trimBytes of them or trimEvery has
@@ -40,7 +40,7 @@ func (q *Queue) run() {
 			q.fail(err)
 		}
 		for _, w := range batch {
-			if w.err == nil {
+			if w.err == nil && !w.empty() {
 				w.err = err
 			}
 			w.done(w.err)

@@ -54,6 +54,7 @@ func openPebble(dir string, disk vfs.FS, log *slog.Logger, notify func(), mustEx
 		MemTableSize:                memTableSize,
 		MemTableStopWritesThreshold: 3,
 		MaxOpenFiles:                256,
+		FlushSplitBytes:             2 << 20,
 		FlushDelayDeleteRange:       10 * time.Second,
 		Logger:                      engineLogger{log, f},
 		EventListener:               &pebble.EventListener{BackgroundError: f.close},

@@ -46,6 +46,9 @@ func encodeWrite(results []checks.Result) *write {
 	return w
 }
 
+// empty reports whether w only keeps a place in the order.
+func (w *write) empty() bool { return len(w.records) == 0 && w.cursor == nil && w.forget == nil }
+
 // refuse gives w's results up because of err.
 func (w *write) refuse(err error) { w.records, w.buf, w.err = nil, nil, err }
 
