@@ -62,7 +62,7 @@ func newClient(ctx context.Context, conn net.Conn, version byte, tr *trace) *cli
 	}
 	c.ping.Stop()
 	if deadline, ok := ctx.Deadline(); ok {
-		conn.SetWriteDeadline(deadline)
+		_ = conn.SetWriteDeadline(deadline) // a connection that is gone says so when written to
 	}
 	c.reader.Go(c.read)
 	return c
@@ -282,8 +282,8 @@ func (c *client) nextID() uint16 {
 
 // close says goodbye, so that no will is published, and ends the connection.
 func (c *client) close() {
-	c.conn.SetWriteDeadline(time.Now().Add(100 * time.Millisecond))
-	c.send(packets.Packet{FixedHeader: packets.FixedHeader{Type: packets.Disconnect}})
+	_ = c.conn.SetWriteDeadline(time.Now().Add(100 * time.Millisecond))
+	_ = c.send(packets.Packet{FixedHeader: packets.FixedHeader{Type: packets.Disconnect}}) // it may be gone already
 	c.drop()
 }
 
