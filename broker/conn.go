@@ -211,6 +211,9 @@ func (c *conn) flush() {
 		c.mu.Unlock()
 		n, err := c.Conn.Write(b)
 		c.counters.bytesOut.Add(int64(n))
+		if err == nil {
+			c.counters.sent(b, c.version == 5)
+		}
 		c.mu.Lock()
 		c.queued -= len(b)
 		c.moved.Broadcast()
