@@ -6,7 +6,8 @@ import (
 	"github.com/mochi-mqtt/server/v2/packets"
 )
 
-// sent counts whole packets that were written to a client of MQTT 5 or less.
+// sent counts whole packets that were written to a client; v5 is its version of
+// MQTT.
 func (n *counters) sent(b []byte, v5 bool) {
 	var all, publishes, payload int64
 	for len(b) > 0 {
