@@ -206,6 +206,21 @@ func (g *gateway) nothingMore(sub *mqtttest.Client) {
 	}
 }
 
+// allAway waits until no client is connected, and the broker is done with all.
+func (g *gateway) allAway() {
+	g.t.Helper()
+	eventually(g.t, "all clients are away", func() bool {
+		g.Broker.mu.Lock()
+		defer g.Broker.mu.Unlock()
+		for _, s := range g.sessions {
+			if s.refs > 0 {
+				return false
+			}
+		}
+		return true
+	})
+}
+
 // eventually waits until ok holds.
 func eventually(t testing.TB, what string, ok func() bool) {
 	t.Helper()

@@ -60,8 +60,8 @@ type conn struct {
 	senders sync.WaitGroup // the replay goroutine
 
 	goodbye  atomic.Bool   // a DISCONNECT was written
-	left     atomic.Bool   // the library's own cleaning up is done
-	closed   chan struct{} // Close was called, or the peer is gone
+	left     atomic.Bool   // the library cleans up by itself
+	closed   chan struct{} // no more is read
 	detached chan struct{} // the session is free for another connection
 
 	mu      sync.Mutex

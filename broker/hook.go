@@ -174,7 +174,9 @@ func (h *hook) OnSelectSubscribers(subs *mqtt.Subscribers, pk packets.Packet) *m
 		return subs
 	}
 	for filter := range subs.Shared {
-		if parts := strings.SplitN(filter, "/", 3); len(parts) == 3 && strings.ContainsAny(parts[2][:1], "+#") {
+		_, rest, _ := strings.Cut(filter, "/") // $share
+		_, rest, _ = strings.Cut(rest, "/")    // the group
+		if strings.HasPrefix(rest, "+") || strings.HasPrefix(rest, "#") {
 			delete(subs.Shared, filter)
 		}
 	}

@@ -201,6 +201,18 @@ func TestAMessageOfManyBadItemsIsToldInPart(t *testing.T) {
 	}
 }
 
+func TestClearingARetainedMessageIsNoResult(t *testing.T) {
+	b := start(t, t.TempDir())
+	m := message("nagios/web1/disk", "")
+	if err := b.send(m); !errors.Is(err, checks.ErrInvalid) {
+		t.Errorf("an empty payload is answered %v", err)
+	}
+	m.Retain = true
+	if err := b.send(m); err != nil || b.Counters().Received.Load() != 1 {
+		t.Errorf("an empty retained message is answered %v", err)
+	}
+}
+
 func TestOneCoreThatKnowsTheObjectIsEnough(t *testing.T) {
 	a, z := newCore(), newCore()
 	a.knows = func(checks.Object) bool { return false }
