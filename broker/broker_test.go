@@ -142,6 +142,7 @@ func start(t testing.TB, adapt ...func(*Config)) *gateway {
 	t.Helper()
 	cfg := Default()
 	cfg.Listeners[0].Address = "127.0.0.1:0"
+	cfg.SysInterval = 0
 	for _, f := range adapt {
 		f(&cfg)
 	}

@@ -28,7 +28,8 @@ func (h *hook) Provides(method byte) bool {
 	switch method {
 	case mqtt.OnConnectAuthenticate, mqtt.OnACLCheck, mqtt.OnSessionEstablish, mqtt.OnSessionEstablished,
 		mqtt.OnDisconnect, mqtt.OnPacketRead, mqtt.OnPacketEncode, mqtt.OnSubscribe, mqtt.OnSubscribed,
-		mqtt.OnPacketProcessed, mqtt.OnSelectSubscribers, mqtt.OnPublish:
+		mqtt.OnPacketProcessed, mqtt.OnSelectSubscribers, mqtt.OnPublish,
+		mqtt.OnRetainMessage, mqtt.OnRetainedExpired:
 		return true
 	}
 	return false
@@ -70,6 +71,7 @@ func (h *hook) OnDisconnect(cl *mqtt.Client, _ error, _ bool) {
 // OnPacketRead sees every packet of a client before the library does. The
 // library takes only this one error as the end of the connection.
 func (h *hook) OnPacketRead(cl *mqtt.Client, pk packets.Packet) (packets.Packet, error) {
+	h.b.count.packetsIn.Add(1)
 	c := cl.Net.Conn.(*conn)
 	switch pk.FixedHeader.Type {
 	case packets.Connect:

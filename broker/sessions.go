@@ -50,6 +50,7 @@ func (b *Broker) reserve(id string) *session {
 	if s == nil {
 		s = newSession(id)
 		b.sessions[id] = s
+		b.mostSeen = max(b.mostSeen, len(b.sessions))
 	}
 	s.refs++
 	return s
@@ -187,6 +188,7 @@ func (b *Broker) endSession(s *session) {
 	}
 	s.leave(nil, true)
 	<-s.turn
+	b.count.expired.Add(1)
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	b.drop(s)
