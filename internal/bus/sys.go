@@ -2,7 +2,6 @@ package bus
 
 import (
 	"context"
-	"log/slog"
 	"strconv"
 	"time"
 )
@@ -38,7 +37,7 @@ func (b *Bus) publishSys(ctx context.Context) error {
 func (b *Bus) publishFigure(f figure) {
 	err := b.Publish(sysRoot+f.name, strconv.AppendUint(nil, f.value, 10), true)
 	if err != nil {
-		b.Log.Warn("not published", slog.String("topic", sysRoot+f.name), "err", err)
+		b.Log.Warn("not published", "topic", sysRoot+f.name, "err", err)
 	}
 }
 
