@@ -39,7 +39,6 @@ type Broker struct {
 	cfg    Config
 	log    *slog.Logger
 	server *mqtt.Server
-	inline *mqtt.Client // publishes for clients and for the gateway
 	root   string
 	accept func(Message, func(error))
 	denied func(Message)
@@ -83,7 +82,6 @@ func New(cfg Config, log *slog.Logger) (*Broker, error) {
 	if err := b.server.AddHook(&hook{b: b}, nil); err != nil {
 		return nil, fmt.Errorf("broker: %w", err)
 	}
-	b.inline = b.server.NewClient(nil, mqtt.LocalListener, "", true)
 	return b, nil
 }
 
@@ -93,6 +91,7 @@ func capabilities(cfg Config) *mqtt.Capabilities {
 	c.MaximumMessageExpiryInterval = 0 // the default makes retained messages vanish after a day
 	c.ReceiveMaximum = receiveMaximum
 	c.TopicAliasMaximum = topicAliases
+	c.MaximumClientWritesPending = 0 // send does without the queue, which takes 64 KiB a client
 	c.Compatibilities.NoInheritedPropertiesOnAck = true
 	return c
 }

@@ -55,6 +55,7 @@ type conn struct {
 	session     *session
 	client      *mqtt.Client
 	turn        bool // this connection holds session.turn
+	gated       bool // this connection holds session.gate
 	welcome     bool // the CONNACK was sent
 
 	senders sync.WaitGroup // the replay goroutine
@@ -74,6 +75,7 @@ type conn struct {
 	queued  int       // bytes in out and in the write under way
 	window  *window   // nil where the client set no Receive Maximum
 	replay  replay
+	credit  time.Duration // see pace
 }
 
 func newConn(nc net.Conn, maxPacket int, n *counters) *conn {
@@ -83,6 +85,7 @@ func newConn(nc net.Conn, maxPacket int, n *counters) *conn {
 		maxIn:    maxPacket,
 		fresh:    true,
 		patience: connectTimeout,
+		credit:   mostCredit,
 		closed:   make(chan struct{}),
 		detached: make(chan struct{}),
 	}
@@ -216,6 +219,7 @@ func (c *conn) flush() {
 		}
 		c.mu.Lock()
 		c.queued -= len(b)
+		c.earn(n)
 		c.moved.Broadcast()
 		if cap(b) <= keptOut {
 			c.spare = b[:0]

@@ -28,8 +28,7 @@ func (h *hook) Provides(method byte) bool {
 	switch method {
 	case mqtt.OnConnectAuthenticate, mqtt.OnACLCheck, mqtt.OnSessionEstablish, mqtt.OnSessionEstablished,
 		mqtt.OnDisconnect, mqtt.OnPacketRead, mqtt.OnPacketEncode, mqtt.OnSubscribe, mqtt.OnSubscribed,
-		mqtt.OnPacketProcessed, mqtt.OnSelectSubscribers, mqtt.OnPublish,
-		mqtt.OnRetainMessage, mqtt.OnRetainedExpired:
+		mqtt.OnPacketProcessed, mqtt.OnRetainedExpired:
 		return true
 	}
 	return false
@@ -41,8 +40,8 @@ func (h *hook) OnConnectAuthenticate(cl *mqtt.Client, _ packets.Packet) bool {
 	return ok
 }
 
-// OnACLCheck is asked when a client subscribes and when a message is about to
-// be delivered to it. Publishing is decided in route.
+// OnACLCheck is asked when a client subscribes. Publishing is decided in route,
+// and what is delivered in send.
 func (h *hook) OnACLCheck(cl *mqtt.Client, topic string, _ bool) bool {
 	c, ok := cl.Net.Conn.(*conn)
 	return ok && c.rights.mayRead(topic)
@@ -58,6 +57,7 @@ func (h *hook) OnSessionEstablish(cl *mqtt.Client, pk packets.Packet) {
 func (h *hook) OnSessionEstablished(cl *mqtt.Client, _ packets.Packet) {
 	c := cl.Net.Conn.(*conn)
 	c.welcome = true
+	c.openGate()
 	c.endTurn()
 }
 
@@ -165,27 +165,4 @@ func validFilter(filter string) bool {
 		}
 	}
 	return true
-}
-
-// OnSelectSubscribers keeps topics that begin with a dollar sign from shared
-// subscriptions whose filter begins with a wildcard (MQTT 5, 4.7.2).
-func (h *hook) OnSelectSubscribers(subs *mqtt.Subscribers, pk packets.Packet) *mqtt.Subscribers {
-	if pk.TopicName[0] != '$' {
-		return subs
-	}
-	for filter := range subs.Shared {
-		_, rest, _ := strings.Cut(filter, "/") // $share
-		_, rest, _ = strings.Cut(rest, "/")    // the group
-		if strings.HasPrefix(rest, "+") || strings.HasPrefix(rest, "#") {
-			delete(subs.Shared, filter)
-		}
-	}
-	return subs
-}
-
-// OnPublish sees only what deliver injects.
-func (h *hook) OnPublish(_ *mqtt.Client, pk packets.Packet) (packets.Packet, error) {
-	restore(&pk)
-	h.b.number(&pk)
-	return pk, nil
 }

@@ -128,25 +128,6 @@ func (b *Broker) isResult(topic string) bool {
 	return ok && b.accept != nil && (rest == "" || rest[0] == '/')
 }
 
-// deliver passes a publish of a client on to its subscribers, and keeps it when
-// it is to be retained.
-func (b *Broker) deliver(pk *packets.Packet, client string, version byte) {
-	out := *pk
-	out.FixedHeader.Dup = false
-	// The library sets these two from its own client; restore has them back.
-	out.Connect.ClientIdentifier, out.ReservedBit = client, version
-	if err := b.server.InjectPacket(b.inline, out); err != nil {
-		b.log.Debug("not delivered", "topic", pk.TopicName, "err", err)
-	}
-}
-
-// restore puts the publisher's name and protocol version into a packet that
-// deliver injected, for no-local subscriptions and message expiry.
-func restore(pk *packets.Packet) {
-	pk.Origin, pk.ProtocolVersion = pk.Connect.ClientIdentifier, pk.ReservedBit
-	pk.Connect.ClientIdentifier, pk.ReservedBit = "", 0
-}
-
 // release answers a PUBREL (MQTT 5, 4.3.3).
 func (c *conn) release(id uint16) {
 	var code byte
@@ -169,8 +150,9 @@ func (b *Broker) disconnect(cl *mqtt.Client, code packets.Code) error {
 
 // Publish hands a message of the gateway itself to its subscribers, with QoS 1,
 // and keeps it for later ones when retain is set; an empty payload then removes
-// what was kept. It never blocks, and accept does not see it, whatever its
-// topic. The error is about the topic.
+// what was kept. It waits at most a little, for a subscriber that reads what it
+// is sent but has fallen behind. accept does not see the message, whatever its
+// topic. payload is not to be changed afterwards. The error is about the topic.
 func (b *Broker) Publish(topic string, payload []byte, retain bool) error {
 	switch {
 	case topic == "" || len(topic) > 65535 || strings.ContainsAny(topic, "+#\x00"):
@@ -180,7 +162,6 @@ func (b *Broker) Publish(topic string, payload []byte, retain bool) error {
 	}
 	b.deliver(&packets.Packet{
 		FixedHeader: packets.FixedHeader{Type: packets.Publish, Qos: 1, Retain: retain},
-		PacketID:    1,
 		TopicName:   topic,
 		Payload:     payload,
 	}, "", 5)

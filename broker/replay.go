@@ -117,19 +117,8 @@ func (b *Broker) sendRetained(cl *mqtt.Client, sub packets.Subscription, topic s
 			return
 		}
 		sent = pk.Created
-		if sub.NoLocal && pk.Origin == cl.ID || !cl.Net.Conn.(*conn).rights.mayRead(topic) {
-			return
-		}
-		out := pk.Copy(false)
-		out.FixedHeader.Retain = true
-		out.FixedHeader.Qos = min(pk.FixedHeader.Qos, sub.Qos)
-		if sub.Identifier > 0 {
-			out.Properties.SubscriptionIdentifier = []int{sub.Identifier}
-		}
-		if out.FixedHeader.Qos > 0 && !b.expectAck(cl, &out) {
-			return
-		}
-		_ = cl.WritePacket(out) // an error ends the connection by itself, or the packet is too large for the client
+		pk.FixedHeader.Retain = true
+		b.send(cl.ID, sub.Merge(sub), pk) // merged, it has its identifier where send looks
 	}
 }
 

@@ -10,16 +10,12 @@ import (
 	"github.com/mochi-mqtt/server/v2/packets"
 )
 
-// number puts a sequence number in the place of a message's time of creation.
-// The library sorts by its lowest 16 bits what it sends to a client that comes
-// back (inflight.go:86 in v2.7.9), so that messages of one second come in any
-// order; it uses the time for nothing else here, since no message is dropped
-// for its age alone.
-func (b *Broker) number(pk *packets.Packet) { pk.Created = b.sequence.Add(1) }
-
-// arrange prepares what waits for a client that comes back on c: numbered from
-// 1, so that 16 bits suffice, and without packets that the client does not
-// take, of which one would keep it from ever connecting.
+// arrange prepares what waits for a client that comes back on c: without packets
+// that the client does not take, of which one would keep it from ever
+// connecting, and numbered from 1 in place of their time of creation. The
+// library sorts by its lowest 16 bits what it sends then (inflight.go:86 in
+// v2.7.9), so that messages of one second would come in any order; it uses the
+// time for nothing else here, since no message is dropped for its age alone.
 func (b *Broker) arrange(id string, c *conn) {
 	previous, ok := b.server.Clients.Get(id)
 	if !ok {

@@ -30,6 +30,10 @@ type session struct {
 	id   string
 	turn chan struct{} // has one element while a connection is starting
 
+	// gate is held during a delivery, and while a connection takes over what
+	// waits: the library loses what is delivered in between, or sends it twice.
+	gate sync.Mutex
+
 	// Under Broker.mu. The latter four are about a client that is away.
 	refs int       // who needs the session: connections that are starting or attached
 	kept bool      // the session goes on

@@ -26,7 +26,6 @@ func (b *Broker) attach(c *conn, cl *mqtt.Client, clean bool) {
 		<-previous.detached
 	}
 
-	b.arrange(cl.ID, c)
 	_, lasting := expiry(cl)
 	s.attach(c, clean, lasting)
 	b.mu.Lock()
@@ -39,6 +38,9 @@ func (b *Broker) attach(c *conn, cl *mqtt.Client, clean bool) {
 	if c.will != nil {
 		c.will.client = cl.ID
 	}
+	s.gate.Lock()
+	c.gated = true
+	b.arrange(cl.ID, c)
 }
 
 // reserve finds or begins the session of a client, which then stays until
@@ -64,12 +66,21 @@ func (c *conn) endTurn() {
 	}
 }
 
+// openGate lets deliveries to the client go on.
+func (c *conn) openGate() {
+	if c.gated {
+		c.gated = false
+		c.session.gate.Unlock()
+	}
+}
+
 // detach ends c's part in its session, when the library is done with c.
 func (b *Broker) detach(c *conn) {
 	s := c.session
 	if s == nil {
 		return
 	}
+	c.openGate()
 	keep, ok := expiry(c.client)
 	if !c.left.Load() && !ok {
 		b.cleanUp(c.client)

@@ -35,12 +35,6 @@ func (r *retainedSizes) sum() int64 {
 	return r.bytes
 }
 
-// OnRetainMessage comes when a topic's retained message was replaced, or
-// removed by an empty one.
-func (h *hook) OnRetainMessage(_ *mqtt.Client, pk packets.Packet, _ int64) {
-	h.b.retained.set(pk.TopicName, len(pk.Payload))
-}
-
 // OnRetainedExpired comes when a retained message has come to its end.
 func (h *hook) OnRetainedExpired(topic string) { h.b.retained.set(topic, 0) }
 

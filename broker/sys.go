@@ -139,7 +139,6 @@ func (s *sys) say(name, value string) {
 	s.said[name] = value
 	s.broker.deliver(&packets.Packet{
 		FixedHeader: packets.FixedHeader{Type: packets.Publish, Qos: sysQoS, Retain: true},
-		PacketID:    1,
 		TopicName:   sysRoot + name,
 		Payload:     []byte(value),
 	}, "", 5)

@@ -1,0 +1,43 @@
+package broker
+
+import "time"
+
+const (
+	// pacedBytes and pacedUnacked are how much may be on its way to a client
+	// before whoever publishes waits for it.
+	pacedBytes   = outLimit / 2
+	pacedUnacked = 4096
+	// pacePause is how long one waits before looking again.
+	pacePause = time.Millisecond
+	// mostCredit is how long, in all, a client that does not read is waited for.
+	mostCredit = 100 * time.Millisecond
+	// creditPerByte is what a client earns by reading. One that reads 20 MB/s
+	// or more is waited for as often as need be.
+	creditPerByte = 50 * time.Nanosecond
+)
+
+// pace holds up whoever publishes to a client that reads, but has fallen behind:
+// on a busy machine one that publishes may be given more time than all who have
+// to write and to read. The wait is limited by the client's credit, so that one
+// that does not read soon delays nobody.
+func (c *conn) pace() {
+	for c.spend() {
+		time.Sleep(pacePause)
+	}
+}
+
+// spend takes a pause off the client's credit, if it should be waited for.
+func (c *conn) spend() bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.ended || c.credit < pacePause || c.waiting() <= pacedBytes && c.client.State.Inflight.Len() <= pacedUnacked {
+		return false
+	}
+	c.credit -= pacePause
+	return true
+}
+
+// earn credits the client with n bytes that were written to it; c.mu is held.
+func (c *conn) earn(n int) {
+	c.credit = min(mostCredit, c.credit+time.Duration(n)*creditPerByte)
+}
