@@ -50,6 +50,7 @@ type Broker struct {
 	count     counters
 	sequence  atomic.Int64 // of messages delivered
 	retained  retainedSizes
+	backlogs  backlogs
 
 	acceptFailed, panicked, slowed seldom
 

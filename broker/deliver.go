@@ -36,6 +36,7 @@ func (b *Broker) deliver(pk *packets.Packet, client string, version byte) {
 		out := out
 		out.FixedHeader.Retain = out.FixedHeader.Retain && (sub.FwdRetainedFlag || sub.RetainAsPublished) // MQTT 5, 3.3.1.3
 		b.send(id, sub, out)
+		b.level()
 	}
 }
 
@@ -86,7 +87,7 @@ func (b *Broker) send(id string, sub packets.Subscription, out packets.Packet) {
 	out.FixedHeader.Qos = min(out.FixedHeader.Qos, sub.Qos)
 	ids := slices.Sorted(maps.Values(sub.Identifiers)) // 0 is none
 	out.Properties.SubscriptionIdentifier = slices.DeleteFunc(ids, func(id int) bool { return id == 0 })
-	c.pace()
+	b.pace(c)
 
 	s := c.session
 	s.gate.Lock()
@@ -94,11 +95,12 @@ func (b *Broker) send(id string, sub packets.Subscription, out packets.Packet) {
 	if cl, ok = b.server.Clients.Get(id); !ok { // it may be another by now
 		return
 	}
-	if out.FixedHeader.Qos > 0 && !b.expectAck(cl, &out) {
+	if out.FixedHeader.Qos > 0 && !b.expectAck(s, cl, &out) {
 		return
 	}
 	err := cl.WritePacket(out) // errors but this one end the connection by themselves
 	if errors.Is(err, packets.ErrPacketTooLarge) && out.FixedHeader.Qos > 0 {
+		b.backlogs.settled(s, out.PacketID)
 		b.abandon(cl, out.PacketID) // MQTT 5, 3.1.2.11.4
 	}
 }

@@ -28,7 +28,7 @@ func (h *hook) Provides(method byte) bool {
 	switch method {
 	case mqtt.OnConnectAuthenticate, mqtt.OnACLCheck, mqtt.OnSessionEstablish, mqtt.OnSessionEstablished,
 		mqtt.OnDisconnect, mqtt.OnPacketRead, mqtt.OnPacketEncode, mqtt.OnSubscribe, mqtt.OnSubscribed,
-		mqtt.OnPacketProcessed, mqtt.OnRetainedExpired:
+		mqtt.OnPacketProcessed, mqtt.OnRetainedExpired, mqtt.OnQosDropped:
 		return true
 	}
 	return false
@@ -87,10 +87,13 @@ func (h *hook) OnPacketRead(cl *mqtt.Client, pk packets.Packet) (packets.Packet,
 		c.release(pk.PacketID)
 		return handled, nil
 	case packets.Puback, packets.Pubcomp:
+		h.b.backlogs.settled(c.session, pk.PacketID)
 		c.acked(pk.PacketID)
 	case packets.Pubrec:
 		if pk.ReasonCode >= packets.ErrUnspecifiedError.Code {
 			c.acked(pk.PacketID)
+		} else {
+			h.b.backlogs.received(c.session, pk.PacketID)
 		}
 	case packets.Subscribe, packets.Unsubscribe:
 		return c.hideID(pk), nil

@@ -3,10 +3,9 @@ package broker
 import "time"
 
 const (
-	// pacedBytes and pacedUnacked are how much may be on its way to a client
-	// before whoever publishes waits for it.
-	pacedBytes   = outLimit / 2
-	pacedUnacked = 4096
+	// pacedBytes is how much may be on its way to a client before whoever
+	// publishes waits for it; half of what a backlog may have is too much, too.
+	pacedBytes = outLimit / 2
 	// pacePause is how long one waits before looking again.
 	pacePause = time.Millisecond
 	// mostCredit is how long, in all, a client that does not read is waited for.
@@ -20,17 +19,18 @@ const (
 // on a busy machine one that publishes may be given more time than all who have
 // to write and to read. The wait is limited by the client's credit, so that one
 // that does not read soon delays nobody.
-func (c *conn) pace() {
-	for c.spend() {
+func (b *Broker) pace(c *conn) {
+	for c.spend(b.backlogs.long(c.session)) {
 		time.Sleep(pacePause)
 	}
 }
 
-// spend takes a pause off the client's credit, if it should be waited for.
-func (c *conn) spend() bool {
+// spend takes a pause off the client's credit, if it should be waited for,
+// because of its backlog or what is still to be written.
+func (c *conn) spend(long bool) bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if c.ended || c.credit < pacePause || c.waiting() <= pacedBytes && c.client.State.Inflight.Len() <= pacedUnacked {
+	if c.ended || c.credit < pacePause || !long && c.waiting() <= pacedBytes {
 		return false
 	}
 	c.credit -= pacePause

@@ -119,20 +119,19 @@ func (b *Broker) sendRetained(cl *mqtt.Client, sub packets.Subscription, topic s
 		sent = pk.Created
 		pk.FixedHeader.Retain = true
 		b.send(cl.ID, sub.Merge(sub), pk) // merged, it has its identifier where send looks
+		b.level()
 	}
 }
 
 // expectAck gives a delivery its packet identifier and keeps it until the
 // client acknowledges it.
-func (b *Broker) expectAck(cl *mqtt.Client, out *packets.Packet) bool {
+func (b *Broker) expectAck(s *session, cl *mqtt.Client, out *packets.Packet) bool {
 	id, err := cl.NextPacketID()
 	if err != nil {
 		atomic.AddInt64(&b.server.Info.InflightDropped, 1)
 		return false
 	}
 	out.PacketID = uint16(id)
-	if cl.State.Inflight.Set(*out) {
-		atomic.AddInt64(&b.server.Info.Inflight, 1)
-	}
+	b.keep(s, cl, *out)
 	return true
 }

@@ -10,36 +10,49 @@ import (
 	"github.com/mochi-mqtt/server/v2/packets"
 )
 
-// arrange prepares what waits for a client that comes back on c: without packets
-// that the client does not take, of which one would keep it from ever
+// arrange prepares what waits for s's client, which comes back on c: without
+// packets that it does not take, of which one would keep it from ever
 // connecting, and numbered from 1 in place of their time of creation. The
 // library sorts by its lowest 16 bits what it sends then (inflight.go:86 in
 // v2.7.9), so that messages of one second would come in any order; it uses the
 // time for nothing else here, since no message is dropped for its age alone.
-func (b *Broker) arrange(id string, c *conn) {
-	previous, ok := b.server.Clients.Get(id)
-	if !ok {
+func (b *Broker) arrange(s *session, c *conn, clean bool) {
+	previous, ok := b.server.Clients.Get(s.id)
+	if !ok || clean {
+		b.backlogs.recount(s, nil)
 		return
 	}
 	queue := previous.State.Inflight
 	waiting := queue.GetAll(false)
 	slices.SortFunc(waiting, func(x, y packets.Packet) int { return cmp.Compare(x.Created, y.Created) })
-	for i, pk := range waiting {
-		if c.maxOut > 0 && encodedSize(pk) > int(c.maxOut) {
+	waiting = slices.DeleteFunc(waiting, func(pk packets.Packet) bool {
+		tooLarge := c.maxOut > 0 && encodedSize(pk) > int(c.maxOut)
+		if tooLarge {
 			b.abandon(previous, pk.PacketID)
-			continue
 		}
-		pk.Created = int64(i + 1)
-		queue.Set(pk)
+		return tooLarge
+	})
+	for i := range waiting {
+		waiting[i].Created = int64(i + 1)
+		queue.Set(waiting[i])
 	}
+	b.backlogs.recount(s, waiting)
 }
 
 // abandon removes a delivery that can never be made.
 func (b *Broker) abandon(cl *mqtt.Client, id uint16) {
-	if cl.State.Inflight.Delete(id) {
-		atomic.AddInt64(&b.server.Info.Inflight, -1)
+	if b.forgetDelivery(cl, id) {
 		atomic.AddInt64(&b.server.Info.InflightDropped, 1)
 	}
+}
+
+// forgetDelivery removes a delivery, and reports whether there was one.
+func (b *Broker) forgetDelivery(cl *mqtt.Client, id uint16) bool {
+	existed := cl.State.Inflight.Delete(id)
+	if existed {
+		atomic.AddInt64(&b.server.Info.Inflight, -1)
+	}
+	return existed
 }
 
 // encodedSize is the size of a PUBLISH in MQTT 5, in bytes.

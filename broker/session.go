@@ -32,7 +32,8 @@ type session struct {
 
 	// gate is held during a delivery, and while a connection takes over what
 	// waits: the library loses what is delivered in between, or sends it twice.
-	gate sync.Mutex
+	gate    sync.Mutex
+	backlog backlog // under Broker.backlogs.mu
 
 	// Under Broker.mu. The latter four are about a client that is away.
 	refs int       // who needs the session: connections that are starting or attached

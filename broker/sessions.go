@@ -40,7 +40,7 @@ func (b *Broker) attach(c *conn, cl *mqtt.Client, clean bool) {
 	}
 	s.gate.Lock()
 	c.gated = true
-	b.arrange(cl.ID, c)
+	b.arrange(s, c, clean)
 }
 
 // reserve finds or begins the session of a client, which then stays until
@@ -128,6 +128,7 @@ func (b *Broker) drop(s *session) {
 	s.refs--
 	if s.refs == 0 && !s.kept {
 		delete(b.sessions, s.id)
+		b.backlogs.end(s)
 	}
 }
 
