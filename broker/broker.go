@@ -51,6 +51,7 @@ type Broker struct {
 	sequence  atomic.Int64 // of messages delivered
 	retained  retainedSizes
 	backlogs  backlogs
+	crowd     crowd
 
 	acceptFailed, panicked, slowed seldom
 

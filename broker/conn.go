@@ -18,7 +18,7 @@ const (
 	// bytes written to it.
 	drainTimeout = 2 * time.Second
 	// outLimit is how many bytes may wait to be written to a client before it
-	// counts as too slow and is closed.
+	// counts as too slow and is closed. See crowdedOut for all clients together.
 	outLimit = 8 << 20
 	// keptOut is the largest write buffer kept between writes.
 	keptOut = 64 << 10
@@ -76,6 +76,7 @@ type conn struct {
 	window  *window   // nil where the client set no Receive Maximum
 	replay  replay
 	credit  time.Duration // see pace
+	counted int           // bytes in counters.waiting
 }
 
 func newConn(nc net.Conn, maxPacket int, n *counters) *conn {
@@ -167,12 +168,10 @@ func (c *conn) Write(b []byte) (int, error) {
 // append queues b for writing; c.mu is held.
 func (c *conn) append(b []byte) error {
 	if c.waiting()+len(b) > outLimit {
-		c.failed = errSlow
-		c.counters.slow.Add(1)
-		c.end()
-		c.Conn.Close()
+		c.overload()
 		return errSlow
 	}
+	defer c.account()
 	if len(b) == 0 {
 		return nil
 	}
@@ -220,6 +219,7 @@ func (c *conn) flush() {
 		c.mu.Lock()
 		c.queued -= len(b)
 		c.earn(n)
+		c.account()
 		c.moved.Broadcast()
 		if cap(b) <= keptOut {
 			c.spare = b[:0]
@@ -273,6 +273,8 @@ func (c *conn) finish(code packets.Code) {
 	}
 	_ = c.Conn.Close()
 	c.in, c.out, c.spare, c.window = frames{}, nil, nil, nil // a session that stays keeps c
+	c.queued = 0
+	c.account()
 }
 
 // SetDeadline does nothing: the connection keeps its own time limits.

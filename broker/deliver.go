@@ -37,6 +37,7 @@ func (b *Broker) deliver(pk *packets.Packet, client string, version byte) {
 		out.FixedHeader.Retain = out.FixedHeader.Retain && (sub.FwdRetainedFlag || sub.RetainAsPublished) // MQTT 5, 3.3.1.3
 		b.send(id, sub, out)
 		b.level()
+		b.relieve()
 	}
 }
 

@@ -72,6 +72,7 @@ func (h *hook) OnDisconnect(cl *mqtt.Client, _ error, _ bool) {
 // library takes only this one error as the end of the connection.
 func (h *hook) OnPacketRead(cl *mqtt.Client, pk packets.Packet) (packets.Packet, error) {
 	h.b.count.packetsIn.Add(1)
+	h.b.relieve() // whoever makes work waits with the others
 	c := cl.Net.Conn.(*conn)
 	switch pk.FixedHeader.Type {
 	case packets.Connect:

@@ -120,6 +120,7 @@ func (b *Broker) sendRetained(cl *mqtt.Client, sub packets.Subscription, topic s
 		pk.FixedHeader.Retain = true
 		b.send(cl.ID, sub.Merge(sub), pk) // merged, it has its identifier where send looks
 		b.level()
+		b.relieve()
 	}
 }
 

@@ -44,6 +44,8 @@ type counters struct {
 	sockets, connects, expired                 atomic.Int64
 	packetsIn, packetsOut, messagesOut         atomic.Int64
 	payloadIn, payloadOut                      atomic.Int64
+	waiting                                    atomic.Int64 // bytes to be written to all clients
+	calm                                       atomic.Bool  // waiting was at most calmOut
 }
 
 // Stats returns the figures as they are now. It may be called at any time, and
