@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"hash/maphash"
 	"log/slog"
 	"math"
 	"net"
@@ -49,11 +50,12 @@ type Broker struct {
 	stopping  chan struct{} // closed when Run is about to end
 	count     counters
 	sequence  atomic.Int64 // of messages delivered
+	retaining sync.Mutex   // held by retain
 	retained  retainedSizes
 	backlogs  backlogs
 	crowd     crowd
 
-	acceptFailed, panicked, slowed seldom
+	acceptFailed, panicked, slowed, retainRefused seldom
 
 	mu       sync.Mutex
 	sessions map[string]*session // by client identifier
@@ -71,7 +73,7 @@ func New(cfg Config, log *slog.Logger) (*Broker, error) {
 		cfg:      cfg,
 		log:      log,
 		finisher: newFinisher(),
-		retained: retainedSizes{byTopic: map[uint64]int{}},
+		retained: retainedSizes{seed: maphash.MakeSeed(), byTopic: map[uint64]retainedSize{}},
 		stopping: make(chan struct{}),
 		sessions: map[string]*session{},
 		conns:    map[*conn]struct{}{},

@@ -15,8 +15,9 @@ import (
 // retained. client and version are the publisher's, "" for the gateway itself.
 // The library's way (publishToSubscribers, server.go:994 in v2.7.9) leads
 // through a queue per client: it drops what comes faster than that client's
-// goroutine is given time to run, and forgets what is in it at the end.
-func (b *Broker) deliver(pk *packets.Packet, client string, version byte) {
+// goroutine is given time to run, and forgets what is in it at the end. The error
+// says that the message was delivered but not kept.
+func (b *Broker) deliver(pk *packets.Packet, client string, version byte) error {
 	out := packets.Packet{
 		FixedHeader:     packets.FixedHeader{Type: packets.Publish, Qos: pk.FixedHeader.Qos, Retain: pk.FixedHeader.Retain},
 		ProtocolVersion: version,
@@ -29,8 +30,9 @@ func (b *Broker) deliver(pk *packets.Packet, client string, version byte) {
 	if seconds := out.Properties.MessageExpiryInterval; seconds > 0 {
 		out.Expiry = time.Now().Unix() + int64(seconds)
 	}
+	var notKept error
 	if out.FixedHeader.Retain {
-		b.retain(out)
+		notKept = b.retain(out)
 	}
 	for id, sub := range b.subscribers(out.TopicName) {
 		out := out
@@ -39,13 +41,7 @@ func (b *Broker) deliver(pk *packets.Packet, client string, version byte) {
 		b.level()
 		b.relieve()
 	}
-}
-
-// retain keeps a message for later subscribers; an empty one removes what was
-// kept.
-func (b *Broker) retain(pk packets.Packet) {
-	b.server.Topics.RetainMessage(pk)
-	b.retained.set(pk.TopicName, len(pk.Payload))
+	return notKept
 }
 
 // subscribers returns the subscriptions that a message on topic goes to, by

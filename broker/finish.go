@@ -94,7 +94,7 @@ func (b *Broker) finish() {
 		}
 		for _, v := range batch {
 			if v.in.answer.taken {
-				b.deliver(&v.in.packet, v.in.client, v.in.version)
+				_ = b.deliver(&v.in.packet, v.in.client, v.in.version) // it was answered: the result is taken
 			}
 		}
 		b.finisher.done(len(batch))

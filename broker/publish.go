@@ -84,8 +84,11 @@ func (b *Broker) route(in *inbound, r rights, m Message) {
 		b.finisher.pending.Add(1)
 		b.accept(m, func(err error) { b.finisher.add(in, err) })
 	default:
-		b.deliver(&in.packet, in.client, in.version)
-		b.settleNow(in, nil)
+		err := b.deliver(&in.packet, in.client, in.version)
+		if err != nil {
+			err = fmt.Errorf("%w: %w", checks.ErrPartial, err)
+		}
+		b.settleNow(in, err)
 	}
 }
 
@@ -160,10 +163,9 @@ func (b *Broker) Publish(topic string, payload []byte, retain bool) error {
 	case strings.Count(topic, "/") > maxLevels:
 		return fmt.Errorf("publish: topic %.40q... has more than %d levels", topic, maxLevels)
 	}
-	b.deliver(&packets.Packet{
+	return b.deliver(&packets.Packet{
 		FixedHeader: packets.FixedHeader{Type: packets.Publish, Qos: 1, Retain: retain},
 		TopicName:   topic,
 		Payload:     payload,
 	}, "", 5)
-	return nil
 }

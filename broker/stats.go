@@ -32,6 +32,7 @@ type Stats struct {
 	Denied          int64 // publishes that access control refused
 	Dropped         int64 // deliveries lost because a client's queue was full
 	InflightDropped int64 // the same, for QoS 1 and 2 beyond what may be unacknowledged
+	NotRetained     int64 // retained messages of clients that were not kept, for want of room
 	SlowConsumers   int64 // clients closed because they did not read
 	Refused         int64 // connections beyond max_connections
 	Panics          int64 // connections ended by a fault in the library
@@ -45,7 +46,8 @@ type counters struct {
 	packetsIn, packetsOut, messagesOut         atomic.Int64
 	payloadIn, payloadOut                      atomic.Int64
 	waiting                                    atomic.Int64 // bytes to be written to all clients
-	calm                                       atomic.Bool  // waiting was at most calmOut
+	notRetained                                atomic.Int64
+	calm                                       atomic.Bool // waiting was at most calmOut
 }
 
 // Stats returns the figures as they are now. It may be called at any time, and
@@ -69,7 +71,7 @@ func (b *Broker) Stats() Stats {
 		SharedSubscriptions: held.shared,
 		Retained:            retained,
 		Stored:              retained + held.queued,
-		StoredBytes:         b.retained.sum() + held.bytes,
+		StoredBytes:         b.retained.payloads() + held.bytes,
 
 		PacketsIn:   b.count.packetsIn.Load(),
 		PacketsOut:  b.count.packetsOut.Load(),
@@ -85,6 +87,7 @@ func (b *Broker) Stats() Stats {
 		Denied:          b.count.denied.Load(),
 		Dropped:         atomic.LoadInt64(&info.MessagesDropped),
 		InflightDropped: atomic.LoadInt64(&info.InflightDropped),
+		NotRetained:     b.count.notRetained.Load(),
 		SlowConsumers:   b.count.slow.Load(),
 		Refused:         b.count.refused.Load(),
 		Panics:          b.count.panics.Load(),

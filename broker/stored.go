@@ -1,42 +1,96 @@
 package broker
 
 import (
+	"errors"
+	"hash/maphash"
+	"strings"
 	"sync"
 
-	"github.com/cespare/xxhash/v2"
 	mqtt "github.com/mochi-mqtt/server/v2"
 	"github.com/mochi-mqtt/server/v2/packets"
 )
 
-// A retainedSizes knows how long retained payloads are. To ask the library is
+const (
+	// retainedBytes is how much memory the retained messages of clients and of
+	// the gateway may take before no more of clients are kept. The gateway's own
+	// always are.
+	retainedBytes = 256 << 20
+	// levelCost is what each level of a topic takes in the library's index, in
+	// bytes.
+	levelCost = 512
+)
+
+var errNotRetained = errors.New("not kept: too many retained messages")
+
+// A retainedSizes knows how large retained messages are. To ask the library is
 // to copy all of them.
 type retainedSizes struct {
 	mu      sync.Mutex
-	byTopic map[uint64]int // bytes, by the topic's hash
-	bytes   int64          // their sum
+	seed    maphash.Seed // publishers must not make two topics look like one
+	byTopic map[uint64]retainedSize
+	payload int64 // the sum of all payloads, in bytes
+	memory  int64 // what all take, in bytes
 }
 
-// set notes the payload that a topic has now, 0 bytes for none.
-func (r *retainedSizes) set(topic string, size int) {
-	key := xxhash.Sum64String(topic)
+type retainedSize struct{ payload, memory int }
+
+// set notes the message that a topic has now; one without a payload is none.
+func (r *retainedSizes) set(topic string, size retainedSize) {
+	key := maphash.String(r.seed, topic)
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	r.bytes += int64(size - r.byTopic[key])
-	if size == 0 {
+	r.payload += int64(size.payload - r.byTopic[key].payload)
+	r.memory += int64(size.memory - r.byTopic[key].memory)
+	if size.payload == 0 {
 		delete(r.byTopic, key)
 	} else {
 		r.byTopic[key] = size
 	}
 }
 
-func (r *retainedSizes) sum() int64 {
+// fits reports whether topic's message may be replaced by one that takes memory
+// bytes.
+func (r *retainedSizes) fits(topic string, memory int) bool {
+	key := maphash.String(r.seed, topic)
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	return r.bytes
+	grows := memory - r.byTopic[key].memory
+	return grows <= 0 || r.memory+int64(grows) <= retainedBytes
+}
+
+// payloads is the sum of all payloads, in bytes.
+func (r *retainedSizes) payloads() int64 {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.payload
+}
+
+// retain keeps a message for later subscribers; an empty one removes what was
+// kept. So does a client's for which there is no room: what was kept is not what
+// is so any more.
+func (b *Broker) retain(pk packets.Packet) error {
+	b.retaining.Lock()
+	defer b.retaining.Unlock()
+	size := retainedSize{len(pk.Payload), cost(&pk) + levelCost*(1+strings.Count(pk.TopicName, "/"))}
+	var err error
+	if size.payload > 0 && pk.Origin != "" && !b.retained.fits(pk.TopicName, size.memory) {
+		err = errNotRetained
+		b.count.notRetained.Add(1)
+		if b.retainRefused.now() {
+			b.log.Warn("retained message not kept, there are too many", "client", pk.Origin, "topic", pk.TopicName)
+		}
+		pk.Payload, size.payload = nil, 0
+	}
+	if size.payload == 0 {
+		size.memory = 0
+	}
+	b.server.Topics.RetainMessage(pk)
+	b.retained.set(pk.TopicName, size)
+	return err
 }
 
 // OnRetainedExpired comes when a retained message has come to its end.
-func (h *hook) OnRetainedExpired(topic string) { h.b.retained.set(topic, 0) }
+func (h *hook) OnRetainedExpired(topic string) { h.b.retained.set(topic, retainedSize{}) }
 
 // held is what the library keeps for clients now.
 type held struct {
