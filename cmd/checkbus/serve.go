@@ -96,6 +96,7 @@ func serve(ctx context.Context, s Settings, log *slog.Logger) error {
 	g.Go(func() error { return brk.Run(brokerCtx) })
 	g.Go(func() error { return b.Run(ctx) })
 	g.Go(func() error { return watchdog(ctx, queue) })
+	g.Go(func() error { return collectSeldom(ctx) })
 	g.Go(func() error {
 		<-ctx.Done()
 		b.PublishStatus("offline")
