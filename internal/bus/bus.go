@@ -45,6 +45,9 @@ type Options struct {
 	Queue    *spool.Queue
 	Cores    []Core
 	Refusals *Refusals
+	// MaxObjects bounds the objects of which results are taken; those of others
+	// are refused. 0 is no bound.
+	MaxObjects int
 	// Publish sends a message to the subscribers and never blocks.
 	Publish func(topic string, payload []byte, retain bool) error
 	// SysInterval is how often figures are published below $SYS/gateway; 0 is
@@ -71,7 +74,7 @@ type Bus struct {
 // New builds a Bus and reads from the spool what it needs to know of the
 // results before.
 func New(o Options) (*Bus, error) {
-	b := &Bus{Options: o, order: order{newest: make(map[checks.Object]mark)}}
+	b := &Bus{Options: o, order: order{newest: make(map[checks.Object]mark), max: o.MaxObjects}}
 	if err := o.Queue.EachLast(b.restore); err != nil {
 		return nil, fmt.Errorf("read the last results: %w", err)
 	}

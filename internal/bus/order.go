@@ -1,6 +1,7 @@
 package bus
 
 import (
+	"fmt"
 	"time"
 
 	"checkbus/checks"
@@ -10,6 +11,7 @@ import (
 // so that no core is told of an older one afterwards.
 type order struct {
 	newest map[checks.Object]mark
+	max    int // objects; 0 is no bound
 }
 
 type mark struct {
@@ -27,10 +29,15 @@ func (o *order) note(r checks.Result) {
 }
 
 // admit accepts r, or says why not: checks.ErrStale when a newer result of its
-// object was accepted already. A result as old as the newest is accepted, and
+// object was accepted already, checks.ErrFull when its object is one too many. A
+// result as old as the newest is accepted, and
 // r.Executed moved a microsecond behind it.
 func (o *order) admit(r *checks.Result) error {
-	if last, seen := o.newest[r.Object]; seen {
+	last, seen := o.newest[r.Object]
+	if !seen && o.max > 0 && len(o.newest) >= o.max {
+		return fmt.Errorf("%w: there are %d objects already, as many as results.max_objects allows", checks.ErrFull, o.max)
+	}
+	if seen {
 		if r.Executed.UnixMicro() < last.at {
 			return checks.ErrStale
 		}

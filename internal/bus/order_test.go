@@ -54,3 +54,19 @@ func TestTheOrderSurvivesARestart(t *testing.T) {
 		t.Errorf("admit = %v, executed %v after %v", err, c.Executed, b.Executed)
 	}
 }
+
+func TestAnObjectTooManyIsRefused(t *testing.T) {
+	o := order{newest: map[checks.Object]mark{}, max: 2}
+	for i, want := range []error{nil, nil, checks.ErrFull} {
+		r := at(checks.OK, 1)
+		r.Host = string(rune('a' + i))
+		if err := o.admit(&r); !errors.Is(err, want) {
+			t.Errorf("object %d: %v, want %v", i, err, want)
+		}
+	}
+	known := at(checks.OK, 2)
+	known.Host = "a"
+	if err := o.admit(&known); err != nil {
+		t.Errorf("a known object: %v", err)
+	}
+}
