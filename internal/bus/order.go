@@ -29,13 +29,13 @@ func (o *order) note(r checks.Result) {
 }
 
 // admit accepts r, or says why not: checks.ErrStale when a newer result of its
-// object was accepted already, checks.ErrFull when its object is one too many. A
+// object was accepted already, checks.ErrUnknownObject when its object is one too many. A
 // result as old as the newest is accepted, and
 // r.Executed moved a microsecond behind it.
 func (o *order) admit(r *checks.Result) error {
 	last, seen := o.newest[r.Object]
 	if !seen && o.max > 0 && len(o.newest) >= o.max {
-		return fmt.Errorf("%w: there are %d objects already, as many as results.max_objects allows", checks.ErrFull, o.max)
+		return fmt.Errorf("%w: there are %d others already, as many as results.max_objects allows", checks.ErrUnknownObject, o.max)
 	}
 	if seen {
 		if r.Executed.UnixMicro() < last.at {

@@ -57,7 +57,7 @@ func TestTheOrderSurvivesARestart(t *testing.T) {
 
 func TestAnObjectTooManyIsRefused(t *testing.T) {
 	o := order{newest: map[checks.Object]mark{}, max: 2}
-	for i, want := range []error{nil, nil, checks.ErrFull} {
+	for i, want := range []error{nil, nil, checks.ErrUnknownObject} {
 		r := at(checks.OK, 1)
 		r.Host = string(rune('a' + i))
 		if err := o.admit(&r); !errors.Is(err, want) {

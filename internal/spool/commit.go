@@ -2,6 +2,7 @@ package spool
 
 import (
 	"fmt"
+	"maps"
 	"time"
 
 	"github.com/cockroachdb/pebble"
@@ -19,10 +20,6 @@ const (
 	// passed. More often would fill the engine with range tombstones.
 	trimBytes = 8 << 20
 	trimEvery = 5 * time.Second
-
-	// keepRecent is how many of the newest records stay although all cursors
-	// have committed them, for Recent.
-	keepRecent = 8192
 
 	// diskReserve is what must be free on the file system for an Append to be
 	// taken. The engine needs it to write out its memory, to compact, and to
@@ -131,7 +128,7 @@ func (q *Queue) commit(batch []*write) error {
 	if err != nil {
 		return err
 	}
-	trim, err := q.trim(b)
+	trim, err := q.trim(s, b)
 	if err != nil {
 		return err
 	}
@@ -196,9 +193,9 @@ func (q *Queue) fill(b *pebble.Batch, batch []*write) (end position, err error) 
 	return end, err
 }
 
-// trimSeq is up to where records may be deleted.
+// trimSeq is up to where records may be deleted. Without cursors there are none.
 func (q *Queue) trimSeq() uint64 {
-	if q.durable.seq < keepRecent {
+	if len(q.cursors) == 0 || q.durable.seq < keepRecent {
 		return 0
 	}
 	return min(q.handedOver().seq, q.durable.seq-keepRecent)
@@ -206,7 +203,7 @@ func (q *Queue) trimSeq() uint64 {
 
 // trim adds to b the deletion of the records that may go, when there are enough
 // of them. It returns up to where.
-func (q *Queue) trim(b *pebble.Batch) (position, error) {
+func (q *Queue) trim(s *store, b *pebble.Batch) (position, error) {
 	seq := q.trimSeq()
 	if seq <= q.trimmed.seq {
 		return q.trimmed, nil
@@ -218,6 +215,9 @@ func (q *Queue) trim(b *pebble.Batch) (position, error) {
 	if to.bytes-q.trimmed.bytes < trimBytes && time.Since(q.lastTrim) < trimEvery {
 		return q.trimmed, nil
 	}
+	if err := s.moveLast(b, q.latest, seq); err != nil {
+		return q.trimmed, q.explain(err)
+	}
 	return to, b.DeleteRange(recordKey(0), recordKey(seq+1), nil)
 }
 
@@ -227,8 +227,13 @@ func (q *Queue) publish(batch []*write, end, trimmed position) {
 	defer q.mu.Unlock()
 	if trimmed != q.trimmed {
 		q.trimmed, q.lastTrim = trimmed, time.Now()
+		maps.DeleteFunc(q.latest, func(_ string, at *uint64) bool { return *at <= trimmed.seq })
 	}
+	seq := q.durable.seq
 	for _, w := range batch {
+		if len(q.cursors) > 0 {
+			seq = w.note(q.latest, seq)
+		}
 		if c := w.cursor; c != nil && w.to.seq > c.committed.seq {
 			c.committed = w.to
 		}

@@ -71,24 +71,35 @@ func (w *write) put(b *pebble.Batch, at position, keep bool) error {
 		key, encoded := w.buf[start:r.key], w.buf[r.key:r.end]
 		start = r.end
 		at.seq++
+		var op *pebble.DeferredBatchOp
 		if keep {
-			op := b.SetDeferred(9, 8+len(encoded))
+			op = b.SetDeferred(9, 8+len(encoded))
 			op.Key[0] = recordPrefix
 			binary.BigEndian.PutUint64(op.Key[1:], at.seq)
 			putValue(op.Value, uint64(at.bytes), encoded)
-			if err := op.Finish(); err != nil {
-				return err
-			}
-			at.bytes += recordSize(len(encoded))
+		} else {
+			op = b.SetDeferred(len(key), 8+len(encoded))
+			copy(op.Key, key)
+			putValue(op.Value, at.seq, encoded)
 		}
-		op := b.SetDeferred(len(key), 8+len(encoded))
-		copy(op.Key, key)
-		putValue(op.Value, at.seq, encoded)
 		if err := op.Finish(); err != nil {
 			return err
 		}
+		at.bytes += recordSize(len(encoded))
 	}
 	return nil
+}
+
+// note tells n of w's records, which follow the one with Seq seq, and returns
+// the Seq of the last.
+func (w *write) note(n latest, seq uint64) uint64 {
+	start := 0
+	for _, r := range w.records {
+		seq++
+		n.note(w.buf[start:r.key], seq)
+		start = r.end
+	}
+	return seq
 }
 
 func putValue(value []byte, number uint64, encoded []byte) {
