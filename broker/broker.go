@@ -6,7 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"math"
-	"net"
+	"runtime"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -44,7 +44,12 @@ type Broker struct {
 	accept func(Message, func(error))
 	denied func(Message)
 
-	listeners []net.Listener
+	access    atomic.Pointer[access]
+	attempts  *Attempts
+	hashers   chan struct{} // has an element for each password that is being checked
+	reloading sync.Mutex    // held by Reload
+
+	listeners []*listener
 	clients   sync.WaitGroup // goroutines of connections
 	finisher  *finisher
 	stopping  atomic.Bool
@@ -52,7 +57,7 @@ type Broker struct {
 	count     counters
 	sequence  atomic.Int64 // of messages delivered
 
-	acceptFailed, panicked, slowed seldom
+	acceptFailed, panicked, slowed, loginRefused seldom
 
 	mu       sync.Mutex
 	sessions map[string]*session // by client identifier
@@ -68,6 +73,8 @@ func New(cfg Config, log *slog.Logger) (*Broker, error) {
 	b := &Broker{
 		cfg:      cfg,
 		log:      log,
+		attempts: NewAttempts(loginAttempts),
+		hashers:  make(chan struct{}, hashers(runtime.GOMAXPROCS(0))),
 		finisher: newFinisher(),
 		stopped:  make(chan struct{}),
 		sessions: map[string]*session{},

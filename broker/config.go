@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"net/netip"
 	"strings"
 )
 
@@ -12,11 +13,28 @@ type Listener struct {
 	// Address is host:port, or unix:/path. An empty host is all addresses, and
 	// port 0 any free port.
 	Address string `toml:"address"`
+	// AllowAnonymous lets in clients that give no user name, and no certificate
+	// that names them. By default it is so on loopback and Unix sockets as long
+	// as there is no password file. Without an ACL file they have all rights on
+	// those, and from elsewhere only read, and no results.
+	AllowAnonymous *bool `toml:"allow_anonymous"`
+}
+
+// Access names the files that say who clients are and what they may do.
+type Access struct {
+	// PasswordFile has the users and their passwords, as mosquitto_passwd writes
+	// it. Without one, user names are not looked at, and mean nothing.
+	PasswordFile string `toml:"password_file"`
+	// ACLFile has the rules, as Mosquitto reads it. Without one, a user writes
+	// its own results, and reads everything but those of others, see
+	// DefaultAccess.
+	ACLFile string `toml:"acl_file"`
 }
 
 // Config holds the settings of the broker.
 type Config struct {
 	Listeners []Listener `toml:"listener"`
+	Access    Access     `toml:"access"`
 	// MaxPacket is the largest packet taken from a client, in bytes, 1024 to
 	// 268435455. MQTT 5 clients are told it.
 	MaxPacket int `toml:"max_packet"`
@@ -57,6 +75,9 @@ func (c Config) Validate() error {
 			errs = append(errs, fmt.Errorf("listener[%d].address: %s is listener[%d]'s already", i, l.Address, first))
 		}
 		seen[l.Address] = i
+		if !c.anonymous(l) && c.Access.PasswordFile == "" {
+			errs = append(errs, fmt.Errorf("listener[%d].allow_anonymous: as it is, nobody may connect to %s: set it, or access.password_file", i, l.Address))
+		}
 	}
 	if c.MaxPacket < leastPacket || c.MaxPacket > mostPacket {
 		errs = append(errs, fmt.Errorf("broker.max_packet: %d is not in %d to %d", c.MaxPacket, leastPacket, mostPacket))
@@ -84,10 +105,46 @@ func validAddress(address string) error {
 	return nil
 }
 
+// Check reads the files that the settings name, and returns every mistake in
+// them.
+func (c Config) Check() error {
+	_, err := readAccess(c.Access, "", access{})
+	return err
+}
+
+// anonymous reports whether a listener lets in clients that do not say who they
+// are.
+func (c Config) anonymous(l Listener) bool {
+	if l.AllowAnonymous != nil {
+		return *l.AllowAnonymous
+	}
+	return l.isLocal() && c.Access.PasswordFile == ""
+}
+
+// isLocal reports whether only clients on this machine reach the listener.
+func (l Listener) isLocal() bool {
+	network, address := l.network()
+	host, _, _ := net.SplitHostPort(address)
+	ip, _ := netip.ParseAddr(host)
+	return network == "unix" || host == "localhost" || ip.IsLoopback()
+}
+
 // network splits a valid address into what net.Listen takes.
 func (l Listener) network() (network, address string) {
 	if path, ok := strings.CutPrefix(l.Address, "unix:"); ok {
 		return "unix", path
 	}
 	return "tcp", l.Address
+}
+
+// String says who may do what, for an operator.
+func (a Access) String() string {
+	users, rules := "user names mean nothing", "by the default rules"
+	if a.PasswordFile != "" {
+		users = "users of " + a.PasswordFile
+	}
+	if a.ACLFile != "" {
+		rules = "by the rules of " + a.ACLFile
+	}
+	return users + ", " + rules
 }

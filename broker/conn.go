@@ -37,6 +37,7 @@ var errSlow = errors.New("slow consumer: too many bytes wait to be written")
 // above a keepalive of 43690 s (clients.go:265 in v2.7.9).
 type conn struct {
 	net.Conn
+	listener *listener
 	counters *counters
 	maxIn    int // bytes, the largest packet
 
@@ -50,7 +51,9 @@ type conn struct {
 	problemInfo bool          // reason strings are welcome
 	maxOut      uint32        // the largest packet the client takes, in bytes; 0 is any
 	subscribeID uint16        // packet id of the SUBSCRIBE or UNSUBSCRIBE at work
-	rights      rights
+	rights      rights        // once it is let in
+	refusal     *refusal
+	granted     map[int]byte // see subscribe
 	will        *will
 	session     *session
 	client      *mqtt.Client
@@ -73,9 +76,10 @@ type conn struct {
 	window  *window   // nil where the client set no Receive Maximum
 }
 
-func newConn(nc net.Conn, maxPacket int, n *counters) *conn {
+func newConn(nc net.Conn, ln *listener, maxPacket int, n *counters) *conn {
 	c := &conn{
 		Conn:     nc,
+		listener: ln,
 		counters: n,
 		maxIn:    maxPacket,
 		fresh:    true,

@@ -26,18 +26,30 @@ const (
 // keepalive they asked for in MQTT.
 var keepAlive = net.KeepAliveConfig{Enable: true, Idle: 60 * time.Second, Interval: 15 * time.Second, Count: 5}
 
-// Listen binds all listeners, so that a port that is taken is known before
-// anything else starts. Clients that connect wait until Run. The error names
-// each address that could not be bound, and then none is.
+// A listener takes connections at one address.
+type listener struct {
+	net.Listener
+	anonymous bool // lets in clients that do not say who they are
+}
+
+// Listen reads the files that the settings name and binds all listeners, so
+// that a mistake in one, or a port that is taken, is known before anything else
+// starts. Clients that connect wait until Run. The error names each file and
+// address, and then none is bound.
 func (b *Broker) Listen() error {
 	var errs []error
-	for _, l := range b.cfg.Listeners {
+	files, err := readAccess(b.cfg.Access, b.root, access{})
+	if err != nil {
+		errs = append(errs, err)
+	}
+	b.access.Store(&files)
+	for i, l := range b.cfg.Listeners {
 		ln, err := bind(l)
 		if err != nil {
-			errs = append(errs, fmt.Errorf("listen on %s: %w", l.Address, err))
+			errs = append(errs, fmt.Errorf("listener[%d].address: %w", i, err))
 			continue
 		}
-		b.listeners = append(b.listeners, ln)
+		b.listeners = append(b.listeners, &listener{ln, b.cfg.anonymous(l)})
 	}
 	if err := errors.Join(errs...); err != nil {
 		b.closeListeners()
@@ -86,7 +98,7 @@ func (b *Broker) closeListeners() {
 
 // accept takes connections until the listener is closed. Other errors, as when
 // file descriptors run out, are waited out.
-func (b *Broker) acceptFrom(ln net.Listener) {
+func (b *Broker) acceptFrom(ln *listener) {
 	pause := leastPause
 	for {
 		nc, err := ln.Accept()
@@ -111,14 +123,14 @@ func (b *Broker) acceptFrom(ln net.Listener) {
 			continue
 		}
 		b.count.connections.Add(1)
-		b.clients.Go(func() { b.serve(nc) })
+		b.clients.Go(func() { b.serve(ln, nc) })
 	}
 }
 
 // serve sees one connection from beginning to end.
-func (b *Broker) serve(nc net.Conn) {
+func (b *Broker) serve(ln *listener, nc net.Conn) {
 	defer b.count.connections.Add(-1)
-	c := newConn(nc, b.cfg.MaxPacket, &b.count)
+	c := newConn(nc, ln, b.cfg.MaxPacket, &b.count)
 	b.track(c, true)
 	defer b.track(c, false)
 	err := b.establish(c)

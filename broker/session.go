@@ -29,6 +29,7 @@ const (
 type session struct {
 	id   string
 	turn chan struct{} // has one element while a connection is starting
+	user string        // whose it is; empty is anonymous; of who has the turn
 	refs int           // connections that are starting or attached; under Broker.mu
 
 	// While no connection is attached; under Broker.mu.

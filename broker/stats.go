@@ -22,6 +22,7 @@ type Stats struct {
 	InflightDropped int64 // the same, for QoS 1 and 2 beyond what may be unacknowledged
 	SlowConsumers   int64 // clients closed because they did not read
 	Refused         int64 // connections beyond max_connections
+	Unauthorized    int64 // logins refused
 	Panics          int64 // connections ended by a fault in the library
 }
 
@@ -29,6 +30,7 @@ type Stats struct {
 type counters struct {
 	connections, messagesIn, bytesIn, bytesOut atomic.Int64
 	redelivered, denied, slow, refused, panics atomic.Int64
+	unauthorized                               atomic.Int64
 }
 
 // Stats returns the figures as they are now. It is cheap, and safe to call at
@@ -54,6 +56,7 @@ func (b *Broker) Stats() Stats {
 		InflightDropped: atomic.LoadInt64(&info.InflightDropped),
 		SlowConsumers:   b.count.slow.Load(),
 		Refused:         b.count.refused.Load(),
+		Unauthorized:    b.count.unauthorized.Load(),
 		Panics:          b.count.panics.Load(),
 	}
 }

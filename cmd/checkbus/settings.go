@@ -21,6 +21,7 @@ type Settings struct {
 	Results  ResultSettings    `toml:"results"`
 	Spool    SpoolSettings     `toml:"spool"`
 	Listener []broker.Listener `toml:"listener"`
+	Access   broker.Access     `toml:"access"`
 	Broker   BrokerSettings    `toml:"broker"`
 	Nagios   *nagios.Config    `toml:"nagios"`
 }
@@ -99,7 +100,12 @@ func readSettings(path string) (Settings, error) {
 }
 
 func (s Settings) broker() broker.Config {
-	return broker.Config{Listeners: s.Listener, MaxPacket: int(s.Broker.MaxPacket), MaxConnections: s.Broker.MaxConnections}
+	return broker.Config{
+		Listeners:      s.Listener,
+		Access:         s.Access,
+		MaxPacket:      int(s.Broker.MaxPacket),
+		MaxConnections: s.Broker.MaxConnections,
+	}
 }
 
 // Validate names every mistake by its key.

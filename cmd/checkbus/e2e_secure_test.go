@@ -1,0 +1,104 @@
+package main
+
+import (
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+)
+
+// setPassword runs checkbus passwd.
+func setPassword(t *testing.T, file, user, password string) {
+	t.Helper()
+	cmd := exec.CommandContext(t.Context(), program, "passwd", file, user)
+	cmd.Stdin = strings.NewReader(password + "\n")
+	if out, err := cmd.CombinedOutput(); err != nil {
+		t.Fatalf("checkbus passwd: %v\n%s", err, out)
+	}
+}
+
+// tries reports whether a user may publish its own result; options are those of
+// mosquitto_pub.
+func (g *gateway) tries(user string, options ...string) bool {
+	g.t.Helper()
+	args := append([]string{"-q", "1", "-t", "nagios/" + user, "-m", `{"exit_code": 0, "reason": "up"}`}, options...)
+	return g.mosquitto("mosquitto_pub", args...).Run() == nil
+}
+
+// hangUp sends SIGHUP, as systemctl reload does.
+func (g *gateway) hangUp() {
+	g.t.Helper()
+	if err := g.cmd.Process.Signal(syscall.SIGHUP); err != nil {
+		g.t.Fatal(err)
+	}
+}
+
+func TestHangupReloadsAccessFiles(t *testing.T) {
+	dir := t.TempDir()
+	passwords, acl := filepath.Join(dir, "passwd"), filepath.Join(dir, "acl")
+	setPassword(t, passwords, "web1", "secret1")
+	rules := "pattern write nagios/%u/#\n"
+	if err := os.WriteFile(acl, []byte(rules), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	g := startGateway(t, fmt.Sprintf("[access]\npassword_file = %q\nacl_file = %q\n", passwords, acl))
+	if !g.tries("web1", "-u", "web1", "-P", "secret1") {
+		t.Error("the right password is refused")
+	}
+	for name, options := range map[string][]string{
+		"wrong password": {"-u", "web1", "-P", "secret2"},
+		"unknown user":   {"-u", "web2", "-P", "secret2"},
+		"anonymous":      nil,
+	} {
+		if g.tries("web1", options...) {
+			t.Errorf("%s: let in", name)
+		}
+	}
+
+	setPassword(t, passwords, "web2", "secret2")
+	g.hangUp()
+	waitFor(t, "the new user to be let in", func() bool { return g.tries("web2", "-u", "web2", "-P", "secret2") })
+
+	if err := os.WriteFile(acl, []byte(rules+"topic grant x\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	g.hangUp()
+	waitFor(t, "the mistake to be named in one line", func() bool {
+		for line := range strings.Lines(g.logged()) {
+			if strings.Contains(line, "level=ERROR") && strings.Contains(line, acl+":2: ") {
+				return true
+			}
+		}
+		return false
+	})
+	if !g.tries("web2", "-u", "web2", "-P", "secret2") {
+		t.Error("a bad file changed something")
+	}
+	if log := g.logged(); strings.Contains(log, "secret") {
+		t.Error("a password is logged")
+	}
+}
+
+func TestCheckConfigReadsTheAccessFiles(t *testing.T) {
+	dir := t.TempDir()
+	settings, acl := filepath.Join(dir, "checkbus.toml"), filepath.Join(dir, "acl")
+	text := fmt.Sprintf("data_dir = %q\n[access]\nacl_file = %q\n", dir, acl)
+	for path, content := range map[string]string{settings: text, acl: "\nnonsense x\n"} {
+		if err := os.WriteFile(path, []byte(content), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	out, err := exec.CommandContext(t.Context(), program, "check-config", "-config", settings).CombinedOutput()
+	if err == nil || !strings.Contains(string(out), "access.acl_file: "+acl+":2: ") {
+		t.Errorf("check-config: %v\n%s", err, out)
+	}
+}
+
+func TestExampleOfASecuredPortIsValid(t *testing.T) {
+	if _, err := readSettings("../../examples/settings/secure.toml"); err != nil {
+		t.Error(err)
+	}
+}
