@@ -1,0 +1,118 @@
+package icinga
+
+import (
+	"bufio"
+	"crypto/tls"
+	"encoding/json"
+	"fmt"
+	"io"
+	"net/http"
+	"strings"
+	"sync"
+	"testing"
+
+	"checkbus/checks"
+	"checkbus/internal/realtest"
+)
+
+// BenchmarkSubmit compares the Sink with the least that a client can do: as
+// many connections, requests written by hand, answers barely read. Icinga's
+// CPU is the limit, so the two take turns on one daemon.
+func BenchmarkSubmit(b *testing.B) {
+	objects := fleet(1000)
+	ic := realtest.StartIcinga(b, realtest.IcingaOptions{Objects: objects})
+	g := newGateway(b, configOf(ic))
+	g.start()
+	batch := make([]checks.Result, len(objects))
+	for i, o := range objects {
+		batch[i] = checks.Result{Object: o, Reason: "DISK OK - 42% used", Perfdata: "/=42%;90;95;0;100"}
+	}
+	g.deliver(batch...)
+	bare := dialBare(b, ic, Defaults().Connections)
+
+	for round := range 3 {
+		b.Run(fmt.Sprintf("sink-%d", round), func(b *testing.B) {
+			for n := b.N; n > 0; n -= len(batch) {
+				g.deliver(batch[:min(n, len(batch))]...)
+			}
+			b.ReportMetric(float64(b.N)/b.Elapsed().Seconds(), "results/s")
+		})
+		b.Run(fmt.Sprintf("bare-%d", round), func(b *testing.B) {
+			for n := b.N; n > 0; n -= len(batch) {
+				bare.submit(b, g.accept(batch[:min(n, len(batch))]...))
+			}
+			b.ReportMetric(float64(b.N)/b.Elapsed().Seconds(), "results/s")
+		})
+	}
+}
+
+// A bareClient is keep-alive connections and no more.
+type bareClient struct {
+	header string
+	conns  []*tls.Conn
+}
+
+func dialBare(b *testing.B, ic *realtest.Icinga, n int) *bareClient {
+	b.Helper()
+	cfg := configOf(ic)
+	t, err := cfg.tls()
+	if err != nil {
+		b.Fatal(err)
+	}
+	a := account{cfg: cfg}
+	if err := a.load(); err != nil {
+		b.Fatal(err)
+	}
+	addr := strings.TrimPrefix(ic.URL, "https://")
+	c := &bareClient{header: fmt.Sprintf("POST /v1/actions/process-check-result HTTP/1.1\r\nHost: %s\r\nAccept: application/json\r\nAuthorization: %s\r\nContent-Length: ",
+		addr, a.header.Load().Get("Authorization"))}
+	for range n {
+		conn, err := tls.Dial("tcp", addr, t)
+		if err != nil {
+			b.Fatal(err)
+		}
+		b.Cleanup(func() { conn.Close() })
+		c.conns = append(c.conns, conn)
+	}
+	return c
+}
+
+// submit deals batch out evenly over the connections.
+func (c *bareClient) submit(b *testing.B, batch []checks.Result) {
+	var wg sync.WaitGroup
+	for n, conn := range c.conns {
+		wg.Go(func() {
+			reader := bufio.NewReader(conn)
+			for i := n; i < len(batch); i += len(c.conns) {
+				body, err := json.Marshal(submissionOf(&batch[i]))
+				if err != nil {
+					b.Error(err)
+					return
+				}
+				if err := c.post(conn, reader, body); err != nil {
+					b.Error(err)
+					return
+				}
+			}
+		})
+	}
+	wg.Wait()
+}
+
+func (c *bareClient) post(conn *tls.Conn, reader *bufio.Reader, body []byte) error {
+	if _, err := fmt.Fprintf(conn, "%s%d\r\n\r\n%s", c.header, len(body), body); err != nil {
+		return err
+	}
+	resp, err := http.ReadResponse(reader, nil)
+	if err != nil {
+		return err
+	}
+	defer resp.Body.Close()
+	if _, err := io.Copy(io.Discard, resp.Body); err != nil {
+		return err
+	}
+	if resp.StatusCode != http.StatusOK {
+		return fmt.Errorf("icinga answered %s", resp.Status)
+	}
+	return nil
+}

@@ -1,0 +1,302 @@
+package icinga
+
+import (
+	"bytes"
+	"context"
+	"crypto/tls"
+	"encoding/base64"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"net/url"
+	"sync/atomic"
+	"time"
+
+	"checkbus/checks"
+)
+
+const (
+	// idleTimeout is below the 10 s after which Icinga closes an idle
+	// connection (lib/remote/httpserverconnection.cpp, CheckLiveness).
+	idleTimeout = 5 * time.Second
+	// maxAnswer bounds what is read of an answer that is no list.
+	maxAnswer = 1 << 20
+	// listTimeout bounds the listing of all objects.
+	listTimeout = 5 * time.Minute
+)
+
+// A client sends requests to one Icinga over one connection, one after
+// another. Do not use it from two goroutines.
+type client struct {
+	base      string // https://host:port
+	account   *account
+	transport *http.Transport
+	timeout   time.Duration
+	answer    bytes.Buffer // of the last request
+}
+
+func newClient(base string, cfg Config, t *tls.Config, a *account) *client {
+	var http1 http.Protocols
+	http1.SetHTTP1(true)
+	return &client{
+		base:    base,
+		account: a,
+		timeout: cfg.Timeout,
+		transport: &http.Transport{
+			DialContext:         (&net.Dialer{Timeout: cfg.Timeout, KeepAlive: 15 * time.Second}).DialContext,
+			TLSClientConfig:     t,
+			TLSHandshakeTimeout: cfg.Timeout,
+			IdleConnTimeout:     idleTimeout,
+			MaxConnsPerHost:     1,
+			DisableCompression:  true,
+			Protocols:           &http1,
+		},
+	}
+}
+
+func (c *client) close() { c.transport.CloseIdleConnections() }
+
+// send sends a request and returns Icinga's answer, whose body the caller
+// closes.
+func (c *client) send(ctx context.Context, method, path string, body []byte) (*http.Response, error) {
+	req, err := http.NewRequestWithContext(ctx, method, c.base+path, bytes.NewReader(body))
+	if err != nil {
+		return nil, err
+	}
+	req.Header = *c.account.header.Load()
+	return c.transport.RoundTrip(req)
+}
+
+// do sends a request and reads the whole answer, which holds until the next
+// request.
+func (c *client) do(ctx context.Context, method, path string, body []byte) (status int, answer []byte, err error) {
+	ctx, cancel := context.WithTimeout(ctx, c.timeout)
+	defer cancel()
+	resp, err := c.send(ctx, method, path, body)
+	if err != nil {
+		return 0, nil, err
+	}
+	defer resp.Body.Close()
+	c.answer.Reset()
+	_, err = c.answer.ReadFrom(io.LimitReader(resp.Body, maxAnswer))
+	return resp.StatusCode, c.answer.Bytes(), err
+}
+
+// An account is what the gateway shows to Icinga with each request.
+type account struct {
+	cfg    Config
+	header atomic.Pointer[http.Header] // shared by requests, and never changed
+}
+
+// load reads the password file again.
+func (a *account) load() error {
+	h := http.Header{
+		"Accept":       {"application/json"}, // compared as a whole
+		"Content-Type": {"application/json"},
+		"User-Agent":   {"checkbus"},
+	}
+	if a.cfg.PasswordFile != "" {
+		secret, err := a.cfg.password()
+		if err != nil {
+			return fmt.Errorf("icinga.password_file: %w", err)
+		}
+		h.Set("Authorization", "Basic "+base64.StdEncoding.EncodeToString([]byte(a.cfg.Username+":"+secret)))
+	}
+	a.header.Store(&h)
+	return nil
+}
+
+// A statusError is an answer other than 200 to a question.
+type statusError struct {
+	path   string
+	status int
+	text   string
+}
+
+func (e *statusError) Error() string {
+	return fmt.Sprintf("ask for %s: icinga answered %d: %s", e.path, e.status, e.text)
+}
+
+func answered(path string, status int, body []byte) error {
+	var reply struct {
+		Status string `json:"status"`
+	}
+	if json.Unmarshal(body, &reply) != nil {
+		reply.Status = http.StatusText(status)
+	}
+	return &statusError{path, status, firstLine(reply.Status)}
+}
+
+// isStatus reports whether err is an answer with that HTTP status.
+func isStatus(err error, status int) bool {
+	var e *statusError
+	return errors.As(err, &e) && e.status == status
+}
+
+// A process identifies one run of Icinga's worker, which ends with a reload.
+type process struct {
+	started float64
+	pid     float64
+}
+
+// process asks which worker answers.
+func (c *client) process(ctx context.Context) (process, error) {
+	const path = "/v1/status/IcingaApplication"
+	status, body, err := c.do(ctx, http.MethodGet, path, nil)
+	if err != nil {
+		return process{}, err
+	}
+	if status != http.StatusOK {
+		return process{}, answered(path, status, body)
+	}
+	var reply struct {
+		Results []struct {
+			Status struct {
+				Application struct {
+					App struct {
+						Started float64 `json:"program_start"`
+						PID     float64 `json:"pid"`
+					} `json:"app"`
+				} `json:"icingaapplication"`
+			} `json:"status"`
+		} `json:"results"`
+	}
+	if err := json.Unmarshal(body, &reply); err != nil {
+		return process{}, fmt.Errorf("ask for %s: %w", path, err)
+	}
+	if len(reply.Results) == 0 {
+		return process{}, fmt.Errorf("ask for %s: no result", path)
+	}
+	app := reply.Results[0].Status.Application.App
+	return process{app.Started, app.PID}, nil
+}
+
+// An entry is one object of Icinga's answer.
+type entry struct {
+	Name  string `json:"name"` // "db1" or "db1!disk"
+	Attrs struct {
+		LastCheckResult *struct {
+			ExecutionStart float64 `json:"execution_start"`
+		} `json:"last_check_result"`
+	} `json:"attrs"`
+}
+
+// held is when the result that Icinga holds was executed, in Unix
+// microseconds; 0 for none.
+func (e entry) held() int64 {
+	if e.Attrs.LastCheckResult == nil {
+		return 0
+	}
+	return micros(e.Attrs.LastCheckResult.ExecutionStart)
+}
+
+// object asks for one object; false when Icinga does not have it, or does not
+// show it to this account.
+func (c *client) object(ctx context.Context, o checks.Object) (held int64, exists bool, err error) {
+	path := kind(o) + "/" + url.PathEscape(o.String())
+	status, body, err := c.do(ctx, http.MethodGet, path+"?attrs=last_check_result", nil)
+	switch {
+	case err != nil:
+		return 0, false, err
+	case status == http.StatusNotFound:
+		return 0, false, nil
+	case status != http.StatusOK:
+		return 0, false, answered(path, status, body)
+	}
+	var reply struct {
+		Results []entry `json:"results"`
+	}
+	if err := json.Unmarshal(body, &reply); err != nil {
+		return 0, false, fmt.Errorf("ask for %s: %w", path, err)
+	}
+	if len(reply.Results) != 1 {
+		return 0, false, fmt.Errorf("ask for %s: %d results", path, len(reply.Results))
+	}
+	return reply.Results[0].held(), true, nil
+}
+
+const (
+	hosts    = "/v1/objects/hosts"
+	services = "/v1/objects/services"
+)
+
+func kind(o checks.Object) string {
+	if o.IsHost() {
+		return hosts
+	}
+	return services
+}
+
+// list calls f with every object of a kind. The answer is decoded as it
+// arrives, since it has the output of every check.
+func (c *client) list(ctx context.Context, kind string, f func(entry)) error {
+	ctx, cancel := context.WithTimeout(ctx, listTimeout)
+	defer cancel()
+	resp, err := c.send(ctx, http.MethodGet, kind+"?attrs=last_check_result", nil)
+	if err != nil {
+		return err
+	}
+	defer resp.Body.Close()
+	if resp.StatusCode != http.StatusOK {
+		body, _ := io.ReadAll(io.LimitReader(resp.Body, maxAnswer)) // only for the error's text
+		return answered(kind, resp.StatusCode, body)
+	}
+	if err := decodeList(resp.Body, f); err != nil {
+		return fmt.Errorf("read %s: %w", kind, err)
+	}
+	return nil
+}
+
+// decodeList reads {"results":[...]} to its end.
+func decodeList(r io.Reader, f func(entry)) error {
+	d := json.NewDecoder(r)
+	for _, want := range []json.Token{json.Delim('{'), "results", json.Delim('[')} {
+		got, err := d.Token()
+		if err != nil {
+			return err
+		}
+		if got != want {
+			return fmt.Errorf("not Icinga's answer: %v where %v belongs", got, want)
+		}
+	}
+	for d.More() {
+		var e entry
+		if err := d.Decode(&e); err != nil {
+			return err
+		}
+		f(e)
+	}
+	for range 2 { // the closing brackets: without them the list is cut short
+		if _, err := d.Token(); err != nil {
+			return io.ErrUnexpectedEOF
+		}
+	}
+	_, err := io.Copy(io.Discard, io.LimitReader(r, maxAnswer))
+	return err
+}
+
+// events opens the stream of objects that come and go. The queue's name must
+// be this client's own: clients that share one share its events.
+func (c *client) events(ctx context.Context, queue string) (io.ReadCloser, error) {
+	const path = "/v1/events"
+	body, err := json.Marshal(map[string]any{"types": []string{"ObjectCreated", "ObjectDeleted"}, "queue": queue})
+	if err != nil {
+		return nil, err
+	}
+	resp, err := c.send(ctx, http.MethodPost, path, body)
+	if err != nil {
+		return nil, err
+	}
+	if resp.StatusCode != http.StatusOK {
+		defer resp.Body.Close()
+		body, _ := io.ReadAll(io.LimitReader(resp.Body, maxAnswer)) // only for the error's text
+		return nil, answered(path, resp.StatusCode, body)
+	}
+	return resp.Body, nil
+}
+
+// micros turns Icinga's Unix seconds into whole microseconds.
+func micros(seconds float64) int64 { return int64(seconds*1e6 + 0.5) }
