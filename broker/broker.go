@@ -52,8 +52,7 @@ type Broker struct {
 	listeners []*listener
 	clients   sync.WaitGroup // goroutines of connections
 	finisher  *finisher
-	stopping  atomic.Bool
-	stopped   chan struct{} // closed when Run ends
+	stopping  chan struct{} // closed when Run is about to end
 	count     counters
 	sequence  atomic.Int64 // of messages delivered
 
@@ -76,7 +75,7 @@ func New(cfg Config, log *slog.Logger) (*Broker, error) {
 		attempts: NewAttempts(loginAttempts),
 		hashers:  make(chan struct{}, hashers(runtime.GOMAXPROCS(0))),
 		finisher: newFinisher(),
-		stopped:  make(chan struct{}),
+		stopping: make(chan struct{}),
 		sessions: map[string]*session{},
 		conns:    map[*conn]struct{}{},
 	}
@@ -130,24 +129,34 @@ func (b *Broker) Run(ctx context.Context) error {
 	}
 	b.silenceSys()
 
-	var own sync.WaitGroup
-	own.Go(b.finish)
-	own.Go(b.keepTime)
+	var finishing, accepting sync.WaitGroup
+	finishing.Go(b.finish)
+	finishing.Go(b.keepTime)
 	for _, ln := range b.listeners {
-		own.Go(func() { b.acceptFrom(ln) })
+		accepting.Go(func() { b.acceptFrom(ln) })
 		b.log.Info("listening", "address", ln.Addr().String())
 	}
 
 	<-ctx.Done()
-	close(b.stopped)
+	close(b.stopping)
 	b.closeListeners()
-	b.stopping.Store(true)
+	accepting.Wait()
 	b.drain()
 	b.closeConns()
 	b.clients.Wait()
 	b.finisher.stop()
-	own.Wait()
+	finishing.Wait()
 	return b.server.Close()
+}
+
+// ending reports whether Run is about to end.
+func (b *Broker) ending() bool {
+	select {
+	case <-b.stopping:
+		return true
+	default:
+		return false
+	}
 }
 
 // silenceSys removes the $SYS topics that the library publishes once when it
@@ -168,7 +177,7 @@ func (b *Broker) keepTime() {
 		select {
 		case now := <-tick.C:
 			b.expire(now)
-		case <-b.stopped:
+		case <-b.stopping:
 			return
 		}
 	}

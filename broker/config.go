@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
+	"strconv"
 	"strings"
 )
 
@@ -99,8 +100,8 @@ func validAddress(address string) error {
 	if err != nil {
 		return fmt.Errorf("%q is neither host:port nor unix:/path", address)
 	}
-	if _, err := net.LookupPort("tcp", port); err != nil {
-		return fmt.Errorf("%q has no valid port", address)
+	if _, err := strconv.ParseUint(port, 10, 16); err != nil {
+		return fmt.Errorf("%q has no port from 0 to 65535", address)
 	}
 	return nil
 }

@@ -60,13 +60,15 @@ type conn struct {
 	turn        bool // this connection holds session.turn
 	welcome     bool // the CONNACK was sent
 
+	senders sync.WaitGroup // the replay goroutine
+
 	goodbye  atomic.Bool   // a DISCONNECT was written
 	left     atomic.Bool   // the library's own cleaning up is done
 	closed   chan struct{} // Close was called, or the peer is gone
 	detached chan struct{} // the session is free for another connection
 
 	mu      sync.Mutex
-	idle    sync.Cond // writing became false
+	moved   sync.Cond // something was written, acknowledged, or ended
 	ended   bool      // closed is closed
 	writing bool      // the goroutine that writes is running
 	failed  error     // nothing more can be written
@@ -74,6 +76,7 @@ type conn struct {
 	spare   []byte    // the buffer before it, empty
 	queued  int       // bytes in out and in the write under way
 	window  *window   // nil where the client set no Receive Maximum
+	replay  replay
 }
 
 func newConn(nc net.Conn, ln *listener, maxPacket int, n *counters) *conn {
@@ -87,7 +90,7 @@ func newConn(nc net.Conn, ln *listener, maxPacket int, n *counters) *conn {
 		closed:   make(chan struct{}),
 		detached: make(chan struct{}),
 	}
-	c.idle.L = &c.mu
+	c.moved.L = &c.mu
 	return c
 }
 
@@ -164,11 +167,7 @@ func (c *conn) Write(b []byte) (int, error) {
 
 // append queues b for writing; c.mu is held.
 func (c *conn) append(b []byte) error {
-	waiting := c.queued + len(b)
-	if c.window != nil {
-		waiting += c.window.bytes
-	}
-	if waiting > outLimit {
+	if c.waiting()+len(b) > outLimit {
 		c.failed = errSlow
 		c.counters.slow.Add(1)
 		c.end()
@@ -187,6 +186,14 @@ func (c *conn) append(b []byte) error {
 	return nil
 }
 
+// waiting is how many bytes are on their way to the client; c.mu is held.
+func (c *conn) waiting() int {
+	if c.window == nil {
+		return c.queued
+	}
+	return c.queued + c.window.bytes
+}
+
 // acked tells that the client acknowledged the delivery with this packet
 // identifier, which may let others go.
 func (c *conn) acked(id uint16) {
@@ -195,6 +202,7 @@ func (c *conn) acked(id uint16) {
 	if c.window != nil && c.failed == nil && !c.ended {
 		_ = c.append(c.window.acked(id)) // an error has closed the connection
 	}
+	c.moved.Broadcast()
 }
 
 // flush writes until nothing waits; finish waits for it.
@@ -209,6 +217,7 @@ func (c *conn) flush() {
 		c.counters.bytesOut.Add(int64(n))
 		c.mu.Lock()
 		c.queued -= len(b)
+		c.moved.Broadcast()
 		if cap(b) <= keptOut {
 			c.spare = b[:0]
 		}
@@ -221,7 +230,7 @@ func (c *conn) flush() {
 		c.out = nil
 	}
 	c.writing = false
-	c.idle.Broadcast()
+	c.moved.Broadcast()
 }
 
 // end wakes the reader, and gives what is being written a little time; c.mu is
@@ -232,6 +241,7 @@ func (c *conn) end() {
 	}
 	c.ended = true
 	close(c.closed)
+	c.moved.Broadcast()
 	now := time.Now()
 	_ = c.Conn.SetReadDeadline(now)
 	_ = c.Conn.SetWriteDeadline(now.Add(drainTimeout))
@@ -256,7 +266,7 @@ func (c *conn) finish(code packets.Code) {
 	}
 	c.end()
 	for c.writing {
-		c.idle.Wait()
+		c.moved.Wait()
 	}
 	_ = c.Conn.Close()
 	c.in, c.out, c.spare, c.window = frames{}, nil, nil, nil // a session that stays keeps c

@@ -1,6 +1,7 @@
 package broker
 
 import (
+	"encoding/binary"
 	"errors"
 
 	"github.com/mochi-mqtt/server/v2/packets"
@@ -26,6 +27,8 @@ type frames struct {
 	buf   []byte
 	start int // what is before has been passed on
 	whole int // whole packets end here
+
+	v5 bool // the CONNECT said so
 
 	// parting is the reason code of a DISCONNECT that has nothing else, which
 	// the library does not read (MQTT 5, 3.14.2.2.1).
@@ -84,12 +87,78 @@ func (f *frames) received(n int, started bool, limit int) (missing int, err erro
 		if size == 0 || size > len(rest) {
 			return max(0, size-len(rest)), nil
 		}
-		if size == 3 && rest[0]>>4 == packets.Disconnect {
-			f.parting = rest[2]
+		if err := f.inspect(rest[:size]); err != nil {
+			return 0, err
 		}
 		f.whole += size
 	}
 	return 0, nil
+}
+
+// inspect looks at what the library does not see, or not in time, in a packet.
+func (f *frames) inspect(packet []byte) error {
+	switch body := packetBody(packet); packet[0] >> 4 {
+	case packets.Connect:
+		f.v5 = protocolLevel(body) == 5
+	case packets.Subscribe:
+		if f.v5 && !wholeFilters(body) {
+			return packets.ErrMalformedPacket
+		}
+	case packets.Disconnect:
+		if len(body) == 1 {
+			f.parting = body[0]
+		}
+	}
+	return nil
+}
+
+// packetBody is what follows the fixed header of a whole packet.
+func packetBody(packet []byte) []byte {
+	at := 1
+	for packet[at] >= 0x80 {
+		at++
+	}
+	return packet[at+1:]
+}
+
+// protocolLevel is that of a CONNECT, or 0.
+func protocolLevel(body []byte) byte {
+	_, rest := cutString(body)
+	if len(rest) == 0 {
+		return 0
+	}
+	return rest[0]
+}
+
+// wholeFilters reports whether each filter of an MQTT 5 SUBSCRIBE is followed by
+// its options. The library reads them past the end of the packet, and panics
+// (packets.go:959 in v2.7.9).
+func wholeFilters(body []byte) bool {
+	if len(body) < 2 {
+		return false
+	}
+	n, size := binary.Uvarint(body[2:]) // MQTT counts as varints do
+	if size <= 0 || n > uint64(len(body)-2-size) {
+		return false
+	}
+	for rest := body[2+size+int(n):]; len(rest) > 0; rest = rest[1:] {
+		if _, rest = cutString(rest); len(rest) == 0 {
+			return false
+		}
+	}
+	return true
+}
+
+// cutString splits a string off b; what is left is nil when b is too short.
+func cutString(b []byte) (s, rest []byte) {
+	if len(b) < 2 {
+		return nil, nil
+	}
+	n := 2 + int(binary.BigEndian.Uint16(b))
+	if n > len(b) {
+		return nil, nil
+	}
+	return b[2:n], b[n:]
 }
 
 // packetSize reads the fixed header that b begins with and returns the length

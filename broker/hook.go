@@ -28,8 +28,8 @@ func (h *hook) ID() string { return "checkbus" }
 func (h *hook) Provides(method byte) bool {
 	switch method {
 	case mqtt.OnConnectAuthenticate, mqtt.OnACLCheck, mqtt.OnSessionEstablish, mqtt.OnSessionEstablished,
-		mqtt.OnDisconnect, mqtt.OnPacketRead, mqtt.OnPacketEncode, mqtt.OnSubscribe, mqtt.OnSelectSubscribers,
-		mqtt.OnPublish:
+		mqtt.OnDisconnect, mqtt.OnPacketRead, mqtt.OnPacketEncode, mqtt.OnSubscribe, mqtt.OnSubscribed,
+		mqtt.OnPacketProcessed, mqtt.OnSelectSubscribers, mqtt.OnPublish:
 		return true
 	}
 	return false
@@ -121,7 +121,7 @@ func (h *hook) OnPacketEncode(cl *mqtt.Client, pk packets.Packet) packets.Packet
 			pk.Properties.TopicAliasMaximum = topicAliases
 		}
 	case packets.Suback, packets.Unsuback:
-		pk.PacketID = c.subscribeID
+		pk.PacketID, pk.Properties.User = c.subscribeID, nil // the library echoes the client's
 		for i, qos := range c.granted {
 			pk.ReasonCodes[i] = qos
 		}
@@ -146,12 +146,27 @@ func (h *hook) OnSubscribe(cl *mqtt.Client, pk packets.Packet) packets.Packet {
 		if c.bridge && !mqtt.IsSharedFilter(f.Filter) {
 			f.NoLocal, f.FwdRetainedFlag = true, true
 		}
+		_, existed := cl.State.Subscriptions.Get(f.Filter)
+		c.replay.ask(f, existed)
 		if isTopic(f.Filter) && !c.rights.mayRead(f.Filter) {
 			h.b.subscribe(c, i, *f)
 			f.Filter = ""
 		}
 	}
 	return pk
+}
+
+// OnSubscribed comes before the SUBACK, with its codes.
+func (h *hook) OnSubscribed(cl *mqtt.Client, pk packets.Packet, codes []byte) {
+	cl.Net.Conn.(*conn).replay.grant(pk.Filters, codes)
+}
+
+// OnPacketProcessed comes when a packet was answered.
+func (h *hook) OnPacketProcessed(cl *mqtt.Client, pk packets.Packet, _ error) {
+	c, ok := cl.Net.Conn.(*conn)
+	if ok && pk.FixedHeader.Type == packets.Subscribe {
+		h.b.startReplay(c)
+	}
 }
 
 // subscribe grants a client the filter at place i of its SUBSCRIBE, a topic that

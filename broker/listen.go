@@ -111,7 +111,7 @@ func (b *Broker) acceptFrom(ln *listener) {
 			}
 			select {
 			case <-time.After(pause):
-			case <-b.stopped:
+			case <-b.stopping:
 			}
 			pause = min(2*pause, mostPause)
 			continue
@@ -138,9 +138,11 @@ func (b *Broker) serve(ln *listener, nc net.Conn) {
 		b.count.refused.Add(1)
 	}
 	code := reasonFor(err)
-	if b.stopping.Load() {
+	if b.ending() {
 		code = packets.ErrServerShuttingDown
 	}
+	_ = c.Close()
+	c.senders.Wait()
 	b.detach(c)
 	c.finish(code)
 	if errors.Is(c.failed, errSlow) && b.slowed.now() {
@@ -157,14 +159,13 @@ func (b *Broker) track(c *conn, open bool) {
 	} else {
 		delete(b.conns, c)
 	}
-	if b.stopping.Load() {
+	if b.ending() {
 		_ = c.Close()
 	}
 }
 
 // establish runs the library on c until the connection is over. The library
-// recovers from nothing, and has decoders that read past the end of a packet:
-// such a panic ends this connection alone.
+// recovers from nothing; here a panic ends this connection alone.
 func (b *Broker) establish(c *conn) (err error) {
 	defer func() {
 		if r := recover(); r != nil {
@@ -173,7 +174,7 @@ func (b *Broker) establish(c *conn) (err error) {
 				b.log.Error("a connection ended in a panic", "client", c.name(), "remote", c.RemoteAddr().String(),
 					"panic", r, "stack", string(debug.Stack()))
 			}
-			err = packets.ErrMalformedPacket
+			err = packets.ErrUnspecifiedError
 		}
 	}()
 	return b.server.EstablishConnection("", c)

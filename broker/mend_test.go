@@ -3,6 +3,7 @@ package broker
 import (
 	"fmt"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -13,108 +14,6 @@ import (
 
 // These tests defend what the broker mends in the library, version 2.7.9. Each
 // fails on the library alone.
-
-func TestReceiveMaximumOfASubscriberIsKept(t *testing.T) {
-	for _, qos := range []byte{1, 2} {
-		t.Run(fmt.Sprintf("QoS %d", qos), func(t *testing.T) {
-			g := start(t)
-			const most, burst = 20, 3000
-			sub := g.dial(mqtttest.Options{ID: "sub", V5: true, Properties: []byte{0x21, 0, most}})
-			sub.Subscribe("nagios/#", qos)
-			sub.Subscribe("end", 0)
-			c := g.dial(mqtttest.Options{ID: "p"})
-			for i := range burst {
-				c.Publish(result(uint16(i+1), qos, fmt.Sprint(i)))
-			}
-			var unacked []uint16
-			for range most {
-				unacked = append(unacked, sub.Next(mqtttest.PUBLISH).ID())
-			}
-			g.got(t, burst)
-			eventually(t, "all are delivered", func() bool { return g.Stats().Pending == 0 })
-			g.nothingMore(sub)
-			for i := most; i < burst; i++ {
-				id := unacked[0]
-				unacked = unacked[1:]
-				if qos == 2 {
-					sub.Ack(mqtttest.PUBREC, id)
-					sub.Acked(mqtttest.PUBREL, id)
-					sub.Ack(mqtttest.PUBCOMP, id)
-				} else {
-					sub.Ack(mqtttest.PUBACK, id)
-				}
-				p := sub.Next(mqtttest.PUBLISH)
-				if p.Payload() != fmt.Sprint(i) {
-					t.Fatalf("message %d is %v", i, p)
-				}
-				unacked = append(unacked, p.ID())
-			}
-		})
-	}
-}
-
-func TestReceiveMaximumIsKeptOnResumption(t *testing.T) {
-	g := start(t)
-	o := persistent("sub", true)
-	o.Properties = append(o.Properties, 0x21, 0, 3)
-	sub := g.dial(o)
-	sub.Subscribe("a", 1)
-	sub.Disconnect()
-	eventually(t, "it is away", func() bool { return g.Stats().Connected == 0 })
-	for i := range 10 {
-		g.tell("a", fmt.Sprint(i))
-	}
-	sub = g.dial(o)
-	var unacked []uint16
-	for i := range 10 {
-		if i >= 3 {
-			sub.Ping() // nothing comes before it
-			sub.Ack(mqtttest.PUBACK, unacked[i-3])
-		}
-		p := sub.Next(mqtttest.PUBLISH)
-		if p.Payload() != fmt.Sprint(i) {
-			t.Fatalf("message %d is %v", i, p)
-		}
-		unacked = append(unacked, p.ID())
-	}
-}
-
-func TestMessagesForAClientThatIsAwayComeInOrder(t *testing.T) {
-	g := start(t)
-	g.sequence.Store(65500) // the library compares 16 bits
-	sub := g.dial(persistent("sub", false))
-	sub.Subscribe("a", 1)
-	sub.Disconnect()
-	eventually(t, "it is away", func() bool { return g.Stats().Connected == 0 })
-	for round := range 2 {
-		for i := range 100 {
-			g.tell("a", fmt.Sprint(100*round+i))
-		}
-		sub = g.dial(persistent("sub", false))
-		for i := range 100 * (round + 1) {
-			if p := sub.Next(mqtttest.PUBLISH); p.Payload() != fmt.Sprint(i) {
-				t.Fatalf("message %d is %v", i, p)
-			}
-		}
-		_ = sub.Close()
-		eventually(t, "it is away", func() bool { return g.Stats().Connected == 0 })
-	}
-}
-
-func TestPacketTooLargeForItsSubscriberDoesNotLockItOut(t *testing.T) {
-	g := start(t)
-	o := persistent("sub", true)
-	sub := g.dial(o)
-	sub.Subscribe("a", 1)
-	sub.Disconnect()
-	eventually(t, "it is away", func() bool { return g.Stats().Connected == 0 })
-	g.tell("a", strings.Repeat("x", 200))
-	g.tell("a", "small")
-	o.Properties = append(o.Properties, 0x27, 0, 0, 0, 100)
-	if p := g.dial(o).Next(mqtttest.PUBLISH); p.Payload() != "small" {
-		t.Errorf("got %v", p)
-	}
-}
 
 func TestRetainedMessagesDoNotVanish(t *testing.T) {
 	g := start(t)
@@ -277,14 +176,31 @@ func TestSharedSubscriptionToAllGetsNoSysTopics(t *testing.T) {
 func TestAckDoesNotEchoProperties(t *testing.T) {
 	g := start(t)
 	c := g.dial(mqtttest.Options{ID: "p", V5: true})
-	property := append(append([]byte{0x26}, mqtttest.Str("k")...), mqtttest.Str("v")...)
+	property := append(append([]byte{0x26}, mqtttest.Str("key")...), mqtttest.Str("v")...)
+	next := func(what string, kind int) {
+		t.Helper()
+		if p := c.Next(kind); strings.Contains(string(p.Body), "key") {
+			t.Errorf("%s was answered %v", what, p)
+		}
+	}
 	for i, m := range []mqtttest.Message{result(1, 1, "x"), {Topic: "a", QoS: 1}, {Topic: "$SYS/a", QoS: 1}} {
 		m.ID, m.Properties = uint16(i+1), property
 		c.Publish(m)
-		if p := c.Acked(mqtttest.PUBACK, m.ID); strings.Contains(string(p.Body), "\x00\x01k") {
-			t.Errorf("%s: %x", m.Topic, p.Body)
-		}
+		next(m.Topic, mqtttest.PUBACK)
 	}
+	withProperty := func(header byte, head, tail []byte) {
+		body := append(append(head, byte(len(property))), property...)
+		c.Send(mqtttest.Encode(header, append(body, tail...)))
+	}
+	withProperty(mqtttest.SUBSCRIBE<<4|2, []byte{0, 1}, append(mqtttest.Str("b"), 2))
+	next("SUBSCRIBE", mqtttest.SUBACK)
+	c.Publish(mqtttest.Message{Topic: "b", QoS: 2, ID: 1})
+	next("b", mqtttest.PUBREC)
+	id := c.Next(mqtttest.PUBLISH).ID()
+	withProperty(mqtttest.PUBREC<<4, []byte{byte(id >> 8), byte(id), 0}, nil)
+	next("PUBREC", mqtttest.PUBREL)
+	withProperty(mqtttest.UNSUBSCRIBE<<4|2, []byte{0, 1}, mqtttest.Str("b"))
+	next("UNSUBSCRIBE", mqtttest.UNSUBACK)
 }
 
 func TestPacketIdentifiersOfBothDirectionsAreApart(t *testing.T) {
@@ -398,4 +314,43 @@ func TestClientWithoutANameGetsOne(t *testing.T) {
 	if c := mqtttest.Connect(t, g.addr, mqtttest.Options{Persistent: true}); c.Connack.Code() == 0 {
 		t.Error("a 3.1.1 client without a name got a session")
 	}
+}
+
+// The library may forget a client that takes over while it cleans up after the
+// previous one.
+func TestTakeoverWaitsForTheEndOfThePreviousConnection(t *testing.T) {
+	g := start(t)
+	blocked, free := make(chan struct{}), make(chan struct{})
+	g.Broker.accept = func(_ Message, done func(error)) {
+		close(blocked)
+		<-free
+		done(nil)
+	}
+	g.dial(mqtttest.Options{ID: "same"}).Publish(result(1, 1, "x"))
+	<-blocked
+	var released atomic.Bool
+	second := mqtttest.Open(t, g.addr, mqtttest.Options{})
+	second.Send(mqtttest.Options{ID: "same"}.Encode())
+	early := make(chan bool, 1)
+	go func() {
+		_, err := second.Read()
+		early <- err != nil || !released.Load()
+	}()
+	eventually(t, "the second one waits", func() bool {
+		g.Broker.mu.Lock()
+		defer g.Broker.mu.Unlock()
+		return g.sessions["same"].refs == 2
+	})
+	other := g.dial(mqtttest.Options{ID: "other"})
+	for range 50 {
+		other.Ping()
+	}
+	released.Store(true)
+	close(free)
+	if <-early {
+		t.Error("it was let in before the first one ended")
+	}
+	second.Subscribe("a", 0)
+	g.tell("a", "hello")
+	second.Next(mqtttest.PUBLISH)
 }

@@ -32,7 +32,7 @@ func (b *Broker) publish(c *conn, pk packets.Packet) error {
 	if pk.FixedHeader.Qos > 0 {
 		in.mark = mark(&pk)
 	}
-	if b.stopping.Load() || !c.session.wait(in) {
+	if b.ending() || !c.session.wait(in) {
 		<-c.closed
 		return packets.ErrServerShuttingDown
 	}

@@ -30,7 +30,7 @@ func (b *Broker) arrange(id string, c *conn) {
 	slices.SortFunc(waiting, func(x, y packets.Packet) int { return cmp.Compare(x.Created, y.Created) })
 	for i, pk := range waiting {
 		if c.maxOut > 0 && encodedSize(pk) > int(c.maxOut) {
-			b.drop(previous, pk.PacketID)
+			b.abandon(previous, pk.PacketID)
 			continue
 		}
 		pk.Created = int64(i + 1)
@@ -38,8 +38,8 @@ func (b *Broker) arrange(id string, c *conn) {
 	}
 }
 
-// drop removes a delivery that can never be made.
-func (b *Broker) drop(cl *mqtt.Client, id uint16) {
+// abandon removes a delivery that can never be made.
+func (b *Broker) abandon(cl *mqtt.Client, id uint16) {
 	if cl.State.Inflight.Delete(id) {
 		atomic.AddInt64(&b.server.Info.Inflight, -1)
 		atomic.AddInt64(&b.server.Info.InflightDropped, 1)

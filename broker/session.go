@@ -30,15 +30,17 @@ type session struct {
 	id   string
 	turn chan struct{} // has one element while a connection is starting
 	user string        // whose it is; empty is anonymous; of who has the turn
-	refs int           // connections that are starting or attached; under Broker.mu
 
-	// While no connection is attached; under Broker.mu.
-	ends time.Time // when the session is over; zero is never
+	// Under Broker.mu. The latter four are about a client that is away.
+	refs int       // who needs the session: connections that are starting or attached
+	kept bool      // the session goes on
 	away time.Time // since when
+	ends time.Time // when the session is over; zero is never
 	will *will     // waits for its delay
 
 	mu       sync.Mutex
 	conn     *conn               // attached now, or nil
+	deaf     bool                // conn is hung up, and gets no more acknowledgements
 	life     int                 // grows with each clean start
 	queue    []*inbound          // QoS 1 and 2 without an answer, in order of arrival
 	open     map[uint16]*inbound // those of this life, by packet identifier
@@ -91,8 +93,7 @@ func mark(pk *packets.Packet) uint64 {
 func (s *session) attach(c *conn, clean bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.conn = c
-	s.acks = nil
+	s.conn, s.deaf, s.acks = c, false, nil
 	if clean {
 		s.renew()
 	}
@@ -222,12 +223,12 @@ func (s *session) acknowledge() (hangUp *conn) {
 		n++
 		s.release(in)
 		s.remember(in)
-		if s.conn == nil || in.conn != s.conn {
+		if s.conn == nil || in.conn != s.conn || s.deaf {
 			continue
 		}
 		if in.answer.hangUp {
 			s.flush()
-			hangUp, s.conn = s.conn, nil
+			hangUp, s.deaf = s.conn, true
 			continue
 		}
 		s.acks = in.answer.append(s.acks, in.packet.FixedHeader.Qos, in.packet.PacketID, s.conn)

@@ -36,7 +36,7 @@ func (b *Broker) attach(c *conn, cl *mqtt.Client, clean bool) {
 	s.attach(c, clean)
 	b.mu.Lock()
 	late := s.will
-	s.will, s.away, s.ends = nil, time.Time{}, time.Time{}
+	s.will, s.kept, s.ends = nil, false, time.Time{}
 	b.mu.Unlock()
 	if late != nil && clean {
 		b.publishWill(late) // its session ends here (MQTT 5, 3.1.3.2.2)
@@ -78,34 +78,49 @@ func (b *Broker) detach(c *conn) {
 	if !c.left.Load() && !ok {
 		b.cleanUp(c.client)
 	}
+	if w := b.depart(c, keep, ok); w != nil {
+		b.publishWill(w)
+	}
 	s.leave(c, !ok)
+	c.endTurn()
+	close(c.detached)
+
+	b.mu.Lock()
+	b.drop(s)
+	surplus := len(b.sessions) > b.mostSessions()
+	b.mu.Unlock()
+	if surplus {
+		b.expire(time.Now())
+	}
+}
+
+// depart notes what becomes of c's session, and returns the will to publish
+// now, if any.
+func (b *Broker) depart(c *conn, keep time.Duration, ok bool) *will {
 	w := c.will
-	if b.stopping.Load() || !lost(c.client) {
+	if b.ending() || !lost(c.client) {
 		w = nil
 	}
-	now := time.Now()
+	s, now := c.session, time.Now()
 	b.mu.Lock()
-	s.refs--
-	if !ok && s.refs == 0 {
-		delete(b.sessions, s.id)
-	}
-	s.away = now
+	defer b.mu.Unlock()
+	s.kept, s.away = ok, now
 	if keep > 0 {
 		s.ends = now.Add(keep)
 	}
 	if w != nil && w.delay > 0 && ok {
 		w.due = now.Add(w.delay)
-		s.will, w = w, nil
+		s.will = w
+		return nil
 	}
-	surplus := len(b.sessions) > b.mostSessions()
-	b.mu.Unlock()
-	if w != nil {
-		b.publishWill(w)
-	}
-	c.endTurn()
-	close(c.detached)
-	if surplus {
-		b.expire(now)
+	return w
+}
+
+// drop gives back what reserve gave; b.mu is held.
+func (b *Broker) drop(s *session) {
+	s.refs--
+	if s.refs == 0 && !s.kept {
+		delete(b.sessions, s.id)
 	}
 }
 
@@ -151,6 +166,7 @@ func (b *Broker) expire(now time.Time) {
 	}
 	for _, s := range over {
 		s.refs++
+		s.kept = false
 		s.turn <- struct{}{} // nobody has it, so this does not wait
 		if s.will != nil {
 			wills = append(wills, s.will)
@@ -175,11 +191,8 @@ func (b *Broker) endSession(s *session) {
 		b.forget(cl)
 	}
 	s.attach(nil, true)
-	b.mu.Lock()
-	s.refs--
-	if s.refs == 0 {
-		delete(b.sessions, s.id)
-	}
-	b.mu.Unlock()
 	<-s.turn
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.drop(s)
 }

@@ -1,6 +1,7 @@
 package broker
 
 import (
+	"errors"
 	"time"
 
 	mqtt "github.com/mochi-mqtt/server/v2"
@@ -52,7 +53,7 @@ func takeWill(pk *packets.Packet) *will {
 
 // lost reports whether the client went without the DISCONNECT that deletes its
 // will (MQTT 5, 3.14.4).
-func lost(cl *mqtt.Client) bool { return cl.StopCause() != packets.CodeDisconnect }
+func lost(cl *mqtt.Client) bool { return !errors.Is(cl.StopCause(), packets.CodeDisconnect) }
 
 // publishWill treats a will like a publish of its client, but answers nobody.
 func (b *Broker) publishWill(w *will) {

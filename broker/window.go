@@ -68,11 +68,9 @@ func deliveryID(packet []byte) (id uint16, ok bool) {
 	if packet[0]>>4 != packets.Publish || packet[0]&0x06 == 0 {
 		return 0, false
 	}
-	at := 1
-	for packet[at] >= 0x80 {
-		at++
+	_, rest := cutString(packetBody(packet))
+	if len(rest) < 2 {
+		return 0, false
 	}
-	at++
-	at += 2 + int(binary.BigEndian.Uint16(packet[at:]))
-	return binary.BigEndian.Uint16(packet[at:]), true
+	return binary.BigEndian.Uint16(rest), true
 }

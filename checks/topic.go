@@ -129,7 +129,7 @@ var (
 	errEmpty    = errors.New("empty")
 	errTooLong  = fmt.Errorf("longer than %d bytes", maxName)
 	errNotUTF8  = errors.New("not UTF-8")
-	errNameChar = errors.New("holds a control character, a ; or a !")
+	errNameChar = errors.New("holds ; or ! or a control character")
 )
 
 func checkName(name string) error {

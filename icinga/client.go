@@ -16,6 +16,7 @@ import (
 	"time"
 
 	"checkbus/checks"
+	"checkbus/internal/quickack"
 )
 
 const (
@@ -46,7 +47,7 @@ func newClient(base string, cfg Config, t *tls.Config, a *account) *client {
 		account: a,
 		timeout: cfg.Timeout,
 		transport: &http.Transport{
-			DialContext:         (&net.Dialer{Timeout: cfg.Timeout, KeepAlive: 15 * time.Second}).DialContext,
+			DialContext:         quickack.Dial(&net.Dialer{Timeout: cfg.Timeout, KeepAlive: 15 * time.Second}),
 			TLSClientConfig:     t,
 			TLSHandshakeTimeout: cfg.Timeout,
 			IdleConnTimeout:     idleTimeout,

@@ -2,6 +2,7 @@ package icinga
 
 import (
 	"encoding/json"
+	"errors"
 	"io"
 	"strings"
 	"testing"
@@ -87,7 +88,7 @@ func TestFollowKeepsUpWithObjectsThatComeAndGo(t *testing.T) {
 {"type":"ObjectCreated","object_type":"Comment","object_name":"db1!swap!x"}
 {"type":"ObjectDeleted","object_type":"Host","object_name":"db1"}
 `))
-	if err != io.EOF {
+	if !errors.Is(err, io.EOF) {
 		t.Errorf("follow = %v", err)
 	}
 	if !o.has(created) || o.has(deleted) || o.size() != 1 {

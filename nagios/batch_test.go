@@ -15,6 +15,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/fsnotify/fsnotify"
+
 	"checkbus/checks"
 )
 
@@ -120,6 +122,12 @@ func TestResumeHandsOverExactlyWhatIsMissing(t *testing.T) {
 			},
 			want: upTo(4, 5),
 		},
+		"the copy was removed": {
+			files: func(boot string) map[string][]byte {
+				return map[string][]byte{"batch-" + boot + "-1-5.run": lines(numbered(1, 5))}
+			},
+			want: upTo(1, 5),
+		},
 		"one was rejected then": {
 			files: func(boot string) map[string][]byte {
 				return map[string][]byte{"batch-" + boot + "-1-5.sent": lines(slices.Delete(numbered(1, 5), 2, 3))}
@@ -169,6 +177,43 @@ func TestResumeHandsOverExactlyWhatIsMissing(t *testing.T) {
 				t.Errorf("left in the folder: %v, want %v", got, want)
 			}
 		})
+	}
+}
+
+// The table above holds every state in which a kill can leave the folder,
+// provided that the files come in this order, and the core hears of them last.
+func TestFilesComeInTheOrderThatResumesRelyOn(t *testing.T) {
+	core := newFakeCore(t)
+	core.process = func(path string) bool {
+		if _, err := os.Lstat(strings.TrimSuffix(path, run) + sent); err != nil {
+			t.Errorf("the core was told too early: %v", err)
+		}
+		return true
+	}
+	core.start()
+	watcher, err := fsnotify.NewWatcher()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer watcher.Close()
+	if err := watcher.Add(core.batchDir); err != nil {
+		t.Fatal(err)
+	}
+	s := core.newSink(nil)
+	wantTaken(t, s.Submit(t.Context(), numbered(1, 2)))
+	var got []string
+	for len(got) < 4 {
+		select {
+		case e := <-watcher.Events:
+			if e.Has(fsnotify.Create) || e.Has(fsnotify.Remove) {
+				got = append(got, e.Op.String()+filepath.Ext(e.Name))
+			}
+		case <-time.After(time.Minute):
+			t.Fatalf("events so far: %v", got)
+		}
+	}
+	if want := []string{"CREATE.new", "CREATE.run", "CREATE.sent", "REMOVE.run"}; !slices.Equal(got, want) {
+		t.Errorf("files came as %v, want %v", got, want)
 	}
 }
 

@@ -59,7 +59,7 @@ func readObjects(r io.Reader) (*objectSet, error) {
 	inside := false
 	for {
 		line, whole, err := readLine(lines)
-		if err == io.EOF {
+		if errors.Is(err, io.EOF) {
 			break
 		}
 		if err != nil {
@@ -95,16 +95,16 @@ func readObjects(r io.Reader) (*objectSet, error) {
 // is not whole then. It is good until the next call.
 func readLine(r *bufio.Reader) (line []byte, whole bool, err error) {
 	line, err = r.ReadSlice('\n')
-	if err != bufio.ErrBufferFull {
-		if err == io.EOF && len(line) > 0 {
+	if !errors.Is(err, bufio.ErrBufferFull) {
+		if errors.Is(err, io.EOF) && len(line) > 0 {
 			return line, false, nil
 		}
 		return line, true, err
 	}
-	for err == bufio.ErrBufferFull {
+	for errors.Is(err, bufio.ErrBufferFull) {
 		_, err = r.ReadSlice('\n')
 	}
-	if err == io.EOF {
+	if errors.Is(err, io.EOF) {
 		err = nil
 	}
 	return nil, false, err

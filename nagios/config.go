@@ -3,6 +3,7 @@ package nagios
 import (
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"strings"
@@ -64,17 +65,27 @@ func (c Config) Validate() error {
 }
 
 // Check looks at what the settings name, as far as it can be seen while the
-// core is down: a command file that is none, a batch folder that is missing or
-// that the gateway cannot write to. Whether the core can is not to be seen.
+// core is down: a command file that is none, what may not be written or read, a
+// batch folder that is missing. Whether the core may write to that is not to be
+// seen.
 func (c Config) Check() error {
 	var errs []error
-	if fi, err := os.Stat(c.CommandFile); err == nil && fi.Mode().Type() != os.ModeNamedPipe {
-		errs = append(errs, fmt.Errorf("nagios.command_file: %w", notAPipe(c.CommandFile)))
+	note := func(key string, err error) {
+		if err != nil {
+			errs = append(errs, fmt.Errorf("nagios.%s: %w", key, err))
+		}
+	}
+	switch fi, err := os.Stat(c.CommandFile); {
+	case err == nil && fi.Mode().Type() != os.ModeNamedPipe:
+		note("command_file", notAPipe(c.CommandFile))
+	default:
+		note("command_file", unlessMissing(access(c.CommandFile, unix.W_OK)))
 	}
 	if c.BatchDir != "" {
-		if err := checkBatchDir(c.BatchDir); err != nil {
-			errs = append(errs, fmt.Errorf("nagios.batch_dir: %w", err))
-		}
+		note("batch_dir", checkBatchDir(c.BatchDir))
+	}
+	if c.ObjectCache != "" {
+		note("object_cache", unlessMissing(access(c.ObjectCache, unix.R_OK)))
 	}
 	return errors.Join(errs...)
 }
@@ -87,8 +98,20 @@ func checkBatchDir(dir string) error {
 	if !fi.IsDir() {
 		return fmt.Errorf("%s is not a directory", dir)
 	}
-	if err := unix.Access(dir, unix.W_OK|unix.X_OK); err != nil {
-		return fmt.Errorf("write to %s: %w", dir, err)
+	return access(dir, unix.R_OK|unix.W_OK|unix.X_OK)
+}
+
+func access(path string, mode uint32) error {
+	if err := unix.Access(path, mode); err != nil {
+		return &os.PathError{Op: "access", Path: path, Err: err}
 	}
 	return nil
+}
+
+// unlessMissing is err, but for a file that the core has yet to make.
+func unlessMissing(err error) error {
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	return err
 }

@@ -23,7 +23,7 @@ const (
 	stuck = 16
 	// firstPause to maxPause lie between attempts to reach the core.
 	firstPause = 20 * time.Millisecond
-	maxPause   = time.Second
+	maxPause   = 200 * time.Millisecond
 )
 
 // errNotTaken is a core that reads its command file and leaves a batch alone.
@@ -98,12 +98,13 @@ func (s *Sink) submitBatches(ctx context.Context, results []checks.Result, verdi
 		fail(verdicts, err)
 		return
 	}
+	objects := lookup{objects: s.objects}
 	var lines []byte
 	var members []int // of the file to be, as indexes of results
 	for i, r := range results {
 		line, err := s.format.append(lines, r)
 		if err == nil && !before.has(r.Seq, line[len(lines):]) {
-			if err = s.objects.check(r.Object); err == nil {
+			if err = objects.check(r.Object); err == nil {
 				lines, members = line, append(members, i)
 			}
 		}

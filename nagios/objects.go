@@ -62,22 +62,35 @@ func (o *objects) knows(ob checks.Object) bool {
 	return set == nil || set.has(ob)
 }
 
-// check is knows for a result on its way to the core: an object that may have
-// been added a moment ago is looked for again. The error wraps
-// checks.ErrUnknownObject, or is errRewriting.
-func (o *objects) check(ob checks.Object) error {
-	if o.path == "" {
+// A lookup answers for the results of one batch, the same for all of an
+// object, so that none overtakes another.
+type lookup struct {
+	objects   *objects
+	set       *objectSet
+	refreshed bool
+	err       error // of the refresh
+}
+
+// check is knows for a result on its way to the core: an object may have been
+// added a moment ago, so before the first is refused the cache is looked at
+// again. The error wraps checks.ErrUnknownObject, or is errRewriting.
+func (l *lookup) check(ob checks.Object) error {
+	if l.objects.path == "" {
 		return nil
 	}
-	if o.set.Load() != nil && o.knows(ob) {
-		return nil
+	if l.set == nil {
+		l.set = l.objects.set.Load()
 	}
-	err := o.refresh()
+	if !l.refreshed && (l.set == nil || !l.set.has(ob)) {
+		l.refreshed = true
+		l.err = l.objects.refresh()
+		l.set = l.objects.set.Load()
+	}
 	switch {
-	case o.knows(ob):
+	case l.set == nil || l.set.has(ob):
 		return nil
-	case errors.Is(err, errRewriting):
-		return err
+	case errors.Is(l.err, errRewriting):
+		return l.err
 	case ob.IsHost():
 		return fmt.Errorf("%w: nagios knows no host %q", checks.ErrUnknownObject, ob.Host)
 	}

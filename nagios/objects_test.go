@@ -222,17 +222,48 @@ func TestCacheBeingWrittenRejectsNothing(t *testing.T) {
 		t.Fatal(err)
 	}
 	o := newObjects(path, logTo(t))
-	if err := o.check(checks.Object{Host: "web2"}); !errors.Is(err, checks.ErrUnknownObject) {
+	look := func(host string) error {
+		l := lookup{objects: o}
+		return l.check(checks.Object{Host: host})
+	}
+	if err := look("web2"); !errors.Is(err, checks.ErrUnknownObject) {
 		t.Errorf("with a settled cache: %v, want ErrUnknownObject", err)
 	}
 	if err := os.WriteFile(path, []byte(smallCache), 0o644); err != nil {
 		t.Fatal(err)
 	}
-	if err := o.check(checks.Object{Host: "web2"}); !errors.Is(err, errRewriting) {
+	if err := look("web2"); !errors.Is(err, errRewriting) {
 		t.Errorf("with a cache that has just changed: %v, want errRewriting", err)
 	}
-	if err := o.check(checks.Object{Host: "web1"}); err != nil {
+	if err := look("web1"); err != nil {
 		t.Errorf("known object: %v", err)
+	}
+}
+
+// Within one batch an object stays unknown once it was, even when the cache is
+// read meanwhile: its earlier result would be overtaken.
+func TestObjectStaysUnknownForTheBatch(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "objects.cache")
+	if err := os.WriteFile(path, []byte(smallCache), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	o := newObjects(path, logTo(t))
+	waitFor(t, "the cache", func() bool { return o.refresh() == nil })
+	added := "define host {\n\thost_name\tweb2\n\t}\n"
+	if err := os.WriteFile(path, []byte(smallCache+added), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	l := lookup{objects: o}
+	if err := l.check(checks.Object{Host: "web2"}); !errors.Is(err, errRewriting) {
+		t.Fatalf("while it is written: %v, want errRewriting", err)
+	}
+	waitFor(t, "the new cache", func() bool { return o.knows(checks.Object{Host: "web2"}) || o.refresh() == nil })
+	if err := l.check(checks.Object{Host: "web2"}); !errors.Is(err, errRewriting) {
+		t.Errorf("later in the same batch: %v, want errRewriting", err)
+	}
+	l = lookup{objects: o}
+	if err := l.check(checks.Object{Host: "web2"}); err != nil {
+		t.Errorf("in the next batch: %v", err)
 	}
 }
 

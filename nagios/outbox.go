@@ -19,9 +19,9 @@ import (
 // core is told of .run, which it removes after it has processed every line. So
 // whatever is left after a kill says how far it came:
 //
-//	.new            not handed over: its results come again from the spool
-//	.sent and .run  handed over, perhaps; told again
-//	.sent           processed: its results are not handed over again
+//	.new, perhaps with .run  not handed over: its results come again
+//	.sent and .run           handed over, perhaps: told again
+//	.sent                    processed: its results are not handed over again
 //
 // Nothing is synced. The files outlive a kill of any process without that, and
 // after a crash of the machine, which shows in the boot's identifier, they are
@@ -102,6 +102,10 @@ func (o *outbox) resume() error {
 			errs = append(errs, o.remove(e.Name()))
 		case extension == fresh:
 			errs = append(errs, o.remove(b.name(run)), o.remove(b.name(fresh)))
+		case extension == run:
+			if _, err := os.Lstat(o.path(b.name(sent))); errors.Is(err, fs.ErrNotExist) {
+				errs = append(errs, o.remove(b.name(run)))
+			}
 		case extension == sent:
 			b.pending = true
 			o.held = append(o.held, b)

@@ -1,9 +1,11 @@
 package nagios
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"log/slog"
+	"os"
 	"strings"
 	"testing"
 	"time"
@@ -158,6 +160,39 @@ func TestUnknownObjectsAreRejected(t *testing.T) {
 			t.Errorf("the core was bothered: %s", line)
 		}
 	}
+}
+
+// The core usually is another user: it reads and removes the files by its
+// permissions on the folder. Where it lacks them, the log says so.
+func TestCoreOfAnotherUser(t *testing.T) {
+	if os.Getuid() != 0 {
+		t.Skip("only root can run Nagios as another user")
+	}
+	n := realtest.StartNagios(t, realtest.NagiosOptions{Hosts: 1, Services: 10, User: "nagios"})
+	var log logBuffer
+	s := New(Config{CommandFile: n.CommandFile, BatchDir: n.BatchDir}, log.logger())
+	s.patience = 10 * time.Millisecond
+	defer s.Close()
+	if err := os.Chmod(n.BatchDir, 0o750|os.ModeSetgid); err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	verdicts := make(chan []error, 1)
+	go func() { verdicts <- s.Submit(ctx, killResults(1, 3)) }()
+	waitFor(t, "the log", func() bool {
+		return strings.Contains(log.String(), `"batch not processed" sink=nagios dir=`+n.BatchDir)
+	})
+	cancel()
+	for _, err := range <-verdicts {
+		if err == nil {
+			t.Error("taken from a folder that the core cannot write to")
+		}
+	}
+	if err := os.Chmod(n.BatchDir, 0o770|os.ModeSetgid); err != nil {
+		t.Fatal(err)
+	}
+	wantTaken(t, s.Submit(t.Context(), killResults(1, 5)))
+	n.WaitLog("seq 5")
 }
 
 // settle waits until the object cache that the core has just written counts as

@@ -5,6 +5,7 @@ import (
 	"flag"
 	"fmt"
 	"io"
+	"strings"
 )
 
 // runCheckConfig checks the settings, and that what they name is there, and
@@ -34,6 +35,9 @@ func runCheckConfig(args []string, out, log io.Writer) error {
 		}
 		fmt.Fprintf(out, "nagios    %s, %s\n", s.Nagios.CommandFile, way)
 		errs = append(errs, s.Nagios.Check())
+	}
+	if s.Icinga != nil {
+		fmt.Fprintf(out, "icinga    %s, %d connections\n", strings.Join(s.Icinga.URL, ", "), s.Icinga.Connections)
 	}
 	if len(s.cores()) == 0 {
 		fmt.Fprintln(out, "no core: states are tracked and published, and handed to none")

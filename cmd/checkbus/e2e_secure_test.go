@@ -81,24 +81,3 @@ func TestHangupReloadsAccessFiles(t *testing.T) {
 		t.Error("a password is logged")
 	}
 }
-
-func TestCheckConfigReadsTheAccessFiles(t *testing.T) {
-	dir := t.TempDir()
-	settings, acl := filepath.Join(dir, "checkbus.toml"), filepath.Join(dir, "acl")
-	text := fmt.Sprintf("data_dir = %q\n[access]\nacl_file = %q\n", dir, acl)
-	for path, content := range map[string]string{settings: text, acl: "\nnonsense x\n"} {
-		if err := os.WriteFile(path, []byte(content), 0o600); err != nil {
-			t.Fatal(err)
-		}
-	}
-	out, err := exec.CommandContext(t.Context(), program, "check-config", "-config", settings).CombinedOutput()
-	if err == nil || !strings.Contains(string(out), "access.acl_file: "+acl+":2: ") {
-		t.Errorf("check-config: %v\n%s", err, out)
-	}
-}
-
-func TestExampleOfASecuredPortIsValid(t *testing.T) {
-	if _, err := readSettings("../../examples/settings/secure.toml"); err != nil {
-		t.Error(err)
-	}
-}

@@ -21,6 +21,9 @@ import (
 // limit is how long anything that must happen may take on a loaded machine.
 const limit = 60 * time.Second
 
+// gorace are options of the race detector: a process that ends does so at once.
+const gorace = "atexit_sleep_ms=0"
+
 // program is the built command that the end-to-end tests run.
 var program string
 
@@ -119,7 +122,7 @@ func (g *gateway) launch() {
 	defer log.Close()
 	before := len(g.logged())
 	cmd := exec.Command(program, "serve", "-config", g.settings)
-	cmd.Env = append(os.Environ(), g.env...)
+	cmd.Env = append(append(os.Environ(), "GORACE="+gorace), g.env...)
 	cmd.Stdout, cmd.Stderr = log, log
 	if err := cmd.Start(); err != nil {
 		g.t.Fatal(err)
@@ -273,9 +276,5 @@ func (g *gateway) command(name string, args ...string) string {
 // within the limit.
 func waitFor(t testing.TB, what string, holds func() bool) {
 	t.Helper()
-	for end := time.Now().Add(limit); !holds(); time.Sleep(5 * time.Millisecond) {
-		if time.Now().After(end) {
-			t.Fatalf("waited %v for %s", limit, what)
-		}
-	}
+	realtest.Eventually(t, limit, what, holds)
 }

@@ -20,8 +20,8 @@ func watchdog(ctx context.Context, queue *spool.Queue) error {
 	tick := time.NewTicker(interval / 2)
 	defer tick.Stop()
 	for {
-		answered := make(chan error, 1)
-		queue.Append(nil, func(err error) { answered <- err })
+		answered := make(chan struct{})
+		queue.Append(nil, func(error) { close(answered) })
 		select {
 		case <-ctx.Done():
 			return nil

@@ -16,6 +16,7 @@ import (
 
 	"checkbus/broker"
 	"checkbus/checks"
+	"checkbus/icinga"
 	"checkbus/internal/bus"
 	"checkbus/internal/spool"
 	"checkbus/nagios"
@@ -52,7 +53,7 @@ func serve(ctx context.Context, s Settings, log *slog.Logger) error {
 	}
 	queue, err := spool.Open(filepath.Join(s.DataDir, "spool"), spool.Options{MaxBytes: int64(s.Spool.MaxSize), Cursors: s.cores(), Log: log})
 	if err != nil {
-		return fmt.Errorf("open spool: %w", err)
+		return err
 	}
 	defer queue.Close() // after everything that appends to it
 
@@ -66,7 +67,11 @@ func serve(ctx context.Context, s Settings, log *slog.Logger) error {
 	if err != nil {
 		return fmt.Errorf("start broker: %w", err)
 	}
-	cores := newCores(s, queue, log)
+	cores, closeCores, err := newCores(s, queue, log)
+	if err != nil {
+		return err
+	}
+	defer closeCores()
 	b, err := bus.New(bus.Options{
 		Decoder:  checks.Decoder{Root: s.Results.Root, MaxPayload: int(s.Results.MaxPayload), MaxReason: int(s.Results.MaxReason)},
 		Queue:    queue,
@@ -135,13 +140,37 @@ func (s Settings) cores() []string {
 	if s.Nagios != nil {
 		names = append(names, "nagios")
 	}
+	if s.Icinga != nil {
+		names = append(names, "icinga")
+	}
 	return names
 }
 
-func newCores(s Settings, queue *spool.Queue, log *slog.Logger) []bus.Core {
-	var cores []bus.Core
+// newCores makes a sink for each core, and the function that frees them once
+// nothing is submitted any more.
+func newCores(s Settings, queue *spool.Queue, log *slog.Logger) (cores []bus.Core, closeAll func(), err error) {
+	closeAll = func() {}
 	if s.Nagios != nil {
-		cores = append(cores, bus.Core{Name: "nagios", Sink: nagios.New(*s.Nagios, log)})
+		sink := nagios.New(*s.Nagios, log)
+		closeAll = func() {
+			if err := sink.Close(); err != nil {
+				log.Warn("nagios not closed", "err", err)
+			}
+		}
+		cores = append(cores, bus.Core{Name: "nagios", Sink: sink})
 	}
-	return cores
+	if s.Icinga != nil {
+		cursor, err := queue.Cursor("icinga")
+		if err != nil {
+			return nil, nil, err
+		}
+		_, committed := cursor.Position()
+		history := icinga.History{Last: queue.Last, Each: queue.EachLast, Committed: committed}
+		sink, err := icinga.New(*s.Icinga, history, log)
+		if err != nil {
+			return nil, nil, err
+		}
+		cores = append(cores, bus.Core{Name: "icinga", Sink: sink})
+	}
+	return cores, closeAll, nil
 }

@@ -9,6 +9,7 @@ import (
 	"strings"
 
 	"checkbus/broker"
+	"checkbus/icinga"
 	"checkbus/internal/settings"
 	"checkbus/nagios"
 )
@@ -24,6 +25,7 @@ type Settings struct {
 	Access   broker.Access     `toml:"access"`
 	Broker   BrokerSettings    `toml:"broker"`
 	Nagios   *nagios.Config    `toml:"nagios"`
+	Icinga   *icinga.Config    `toml:"icinga"`
 }
 
 // LogSettings say what is logged, on standard error.
@@ -53,6 +55,7 @@ type BrokerSettings struct {
 // defaults are the settings of a gateway that was told nothing: a broker on
 // loopback, and no core.
 func defaults() Settings {
+	icingaDefaults := icinga.Defaults()
 	return Settings{
 		DataDir:  defaultDataDir(),
 		Log:      LogSettings{Level: slog.LevelInfo, Format: "text"},
@@ -60,6 +63,8 @@ func defaults() Settings {
 		Spool:    SpoolSettings{MaxSize: 1 << 30},
 		Listener: []broker.Listener{{Address: "127.0.0.1:1883"}},
 		Broker:   BrokerSettings{MaxPacket: 2_000_000, MaxConnections: 10_000},
+		Nagios:   &nagios.Config{},
+		Icinga:   &icingaDefaults,
 	}
 }
 
@@ -92,6 +97,9 @@ func readSettings(path string) (Settings, error) {
 	if !set["nagios"] {
 		s.Nagios = nil
 	}
+	if !set["icinga"] {
+		s.Icinga = nil
+	}
 	err := s.Validate()
 	if err != nil && path != "" {
 		err = fmt.Errorf("%s:\n%w", path, err)
@@ -120,6 +128,9 @@ func (s Settings) Validate() error {
 	errs = append(errs, s.Results.Validate(), s.Spool.Validate(), s.broker().Validate())
 	if s.Nagios != nil {
 		errs = append(errs, s.Nagios.Validate())
+	}
+	if s.Icinga != nil {
+		errs = append(errs, s.Icinga.Validate())
 	}
 	return errors.Join(errs...)
 }

@@ -59,17 +59,17 @@ need() {
 
 answers() { (: <"/dev/tcp/127.0.0.1/$1") 2>/dev/null; }
 
-# free_port FIRST prints a port that nobody listens on.
+# free_port prints a port that nobody listens on.
 free_port() {
-	local port=$1
-	while answers "$port"; do port=$((port + 1)); done
+	local port
+	while port=$((20000 + RANDOM % 12000)) && answers "$port"; do :; done
 	echo "$port"
 }
 
 # start_checkbus SETTINGS starts the gateway on $port, with further settings
 # from SETTINGS. $CHECKBUS may name a binary that is built already.
 start_checkbus() {
-	port=$(free_port 18830)
+	port=$(free_port)
 	cat - "$1" >"$dir/checkbus.toml" <<END
 data_dir = "$dir/spool"
 
@@ -98,6 +98,15 @@ publish_some() {
 	publish nagios/web1/backup '{"exit_code": 0, "reason": "BACKUP OK - 14 GB in 320 s"}'
 	publish nagios/web1/unheard-of '{"exit_code": 0, "reason": "nobody monitors this"}'
 }
+
+# show_rejected prints what checkbus refused, and why.
+show_rejected() {
+	await "the refusal" rejected
+	echo "refused, as \"checkbus rejected\" tells:"
+	rejected
+}
+
+rejected() { "$CHECKBUS" rejected -config "$dir/checkbus.toml" | grep . | sed 's/^/    /'; }
 
 # run_until_interrupted says where everything is, and waits.
 run_until_interrupted() {

@@ -21,7 +21,7 @@ openssl x509 -req -in "$dir/$node.csr" -CA "$certs/ca.crt" -CAkey "$dir/ca.key" 
 
 secret=$(openssl rand -hex 16)
 (umask 077 && echo "$secret" >"$dir/icinga.secret")
-api=$(free_port 15665)
+api=$(free_port)
 cat >"$dir/icinga2.conf" <<END
 const NodeName = "$node"
 const ZoneName = NodeName
@@ -68,4 +68,5 @@ states() {
 await "the results in Icinga 2" states
 echo "in Icinga 2, as its API tells:"
 states
+show_rejected
 run_until_interrupted

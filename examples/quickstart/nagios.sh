@@ -84,6 +84,9 @@ batch_dir = "$dir/batch"
 object_cache = "$dir/objects.cache"
 END
 start_checkbus "$dir/nagios.toml"
+# It reads the cache once that has been left alone for a second, and takes
+# results for any object until then.
+await "the object cache" grep -q "object cache read" "$dir/checkbus.out"
 publish_some
 
 has_results() { [ "$(grep -cE 'plugin_output=(booted|DISK CRITICAL|BACKUP OK)' "$dir/status.dat")" -eq 3 ]; }
@@ -96,4 +99,5 @@ awk -F= '
 	$1 ~ /current_state$/       { state = $2 }
 	$1 ~ /\tplugin_output$/     { printf "    %-5s %-7s state %d  %s\n", host, service, state, substr($0, index($0, "=") + 1) }
 ' "$dir/status.dat"
+show_rejected
 run_until_interrupted

@@ -2,7 +2,6 @@ package bus
 
 import (
 	"encoding/json"
-	"log/slog"
 
 	"checkbus/checks"
 )
@@ -62,6 +61,6 @@ func (b *Bus) publish(topic string, value any, retain bool) {
 		err = b.Publish(topic, payload, retain)
 	}
 	if err != nil {
-		b.Log.Warn("not published", slog.String("topic", topic), "err", err)
+		b.Log.Warn("not published", "topic", topic, "err", err)
 	}
 }

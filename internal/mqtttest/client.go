@@ -5,8 +5,10 @@ package mqtttest
 import (
 	"bufio"
 	"encoding/binary"
+	"errors"
 	"io"
 	"net"
+	"os"
 	"strings"
 	"testing"
 	"time"
@@ -176,7 +178,7 @@ func (c *Client) Closed() (last Packet) {
 	c.t.Helper()
 	for {
 		p, err := c.Read()
-		if e, ok := err.(net.Error); ok && e.Timeout() {
+		if errors.Is(err, os.ErrDeadlineExceeded) {
 			c.t.Fatal("the connection stays open")
 		}
 		if err != nil {

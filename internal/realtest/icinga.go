@@ -203,7 +203,7 @@ func (ic *Icinga) Start() {
 	ic.running = p
 	go func() {
 		defer close(p.done)
-		cmd.Wait() // killed or stopped: its exit code says nothing
+		_ = cmd.Wait() // killed or stopped: its exit code says nothing
 	}()
 	ic.WaitReady()
 }
@@ -270,7 +270,7 @@ func (ic *Icinga) Pause() (resume func()) {
 	if err := syscall.Kill(group, syscall.SIGSTOP); err != nil {
 		ic.t.Fatal(err)
 	}
-	return func() { syscall.Kill(group, syscall.SIGCONT) }
+	return func() { _ = syscall.Kill(group, syscall.SIGCONT) }
 }
 
 func (ic *Icinga) cleanup() {

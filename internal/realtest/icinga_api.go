@@ -7,6 +7,7 @@ import (
 	"crypto/x509"
 	"encoding/json"
 	"fmt"
+	"net"
 	"net/http"
 	"net/url"
 	"os"
@@ -15,6 +16,7 @@ import (
 	"time"
 
 	"checkbus/checks"
+	"checkbus/internal/quickack"
 )
 
 // An icingaAdmin asks Icinga's API as a user who may do anything.
@@ -38,6 +40,7 @@ func newIcingaAdmin(t testing.TB, ic *Icinga) *icingaAdmin {
 		http: &http.Client{
 			Timeout: 30 * time.Second,
 			Transport: &http.Transport{
+				DialContext:     quickack.Dial(&net.Dialer{}),
 				TLSClientConfig: &tls.Config{RootCAs: roots, ServerName: ic.ServerName},
 				IdleConnTimeout: 5 * time.Second,
 			},

@@ -1,16 +1,12 @@
 package realtest
 
 import (
-	"bufio"
 	"bytes"
 	"fmt"
-	"io"
 	"os"
 	"os/exec"
-	"os/user"
 	"path/filepath"
 	"slices"
-	"strconv"
 	"strings"
 	"syscall"
 	"testing"
@@ -33,10 +29,13 @@ type NagiosOptions struct {
 	Includes []string
 	// Config are further lines for nagios.cfg; a later line wins over an earlier one.
 	Config []string
+	// User is whom the daemon runs as, in place of whoever runs the test, who
+	// must be root then. BatchDir stays root's, in the user's group, 0755.
+	User string
 }
 
-// A Nagios is a real Nagios Core 4 in a temporary folder, run by whoever runs
-// the test. Its methods fail the test themselves.
+// A Nagios is a real Nagios Core 4 in a temporary folder. Its methods fail the
+// test themselves.
 type Nagios struct {
 	Dir         string // everything is below it
 	CommandFile string
@@ -81,7 +80,11 @@ func PrepareNagios(t testing.TB, o NagiosOptions) *Nagios {
 			t.Fatal(err)
 		}
 	}
-	n.write(n.ConfigFile, n.mainConfig(o))
+	owner, group := n.owner(o.User)
+	n.write(n.ConfigFile, n.mainConfig(o, owner.Username, group.Name))
+	if o.User != "" {
+		n.giveTo(owner)
+	}
 	n.SetObjects(o)
 	t.Cleanup(n.Stop)
 	return n
@@ -98,125 +101,6 @@ func (n *Nagios) write(path, text string) {
 	if err := os.WriteFile(path, []byte(text), 0o644); err != nil {
 		n.t.Fatal(err)
 	}
-}
-
-func (n *Nagios) mainConfig(o NagiosOptions) string {
-	n.t.Helper()
-	me, err := user.Current()
-	if err != nil {
-		n.t.Fatal(err)
-	}
-	group, err := user.LookupGroupId(me.Gid)
-	if err != nil {
-		n.t.Fatal(err)
-	}
-	var b strings.Builder
-	set := func(key, value string) { fmt.Fprintf(&b, "%s=%s\n", key, value) }
-	in := func(name string) string { return filepath.Join(n.Dir, name) }
-	set("cfg_file", in("objects.cfg"))
-	for _, path := range o.Includes {
-		set("cfg_file", path)
-	}
-	set("nagios_user", me.Username)
-	set("nagios_group", group.Name)
-	set("log_file", n.LogFile)
-	set("status_file", n.StatusFile)
-	set("object_cache_file", n.ObjectCache)
-	set("precached_object_file", in("objects.precache"))
-	set("command_file", n.CommandFile)
-	set("query_socket", in("rw/nagios.qh"))
-	set("lock_file", in("nagios.pid"))
-	set("temp_file", in("nagios.tmp"))
-	set("temp_path", in("tmp"))
-	set("check_result_path", in("results"))
-	set("state_retention_file", in("retention.dat"))
-	b.WriteString(`check_external_commands=1
-status_update_interval=1
-check_workers=1
-log_rotation_method=n
-use_syslog=0
-log_external_commands=0
-log_passive_checks=1
-check_for_updates=0
-execute_service_checks=0
-execute_host_checks=0
-check_service_freshness=0
-enable_notifications=0
-enable_event_handlers=0
-enable_flap_detection=0
-retain_state_information=1
-use_retained_program_state=0
-illegal_macro_output_chars=` + "`~$&|'\"<>\n")
-	for _, line := range o.Config {
-		b.WriteString(line + "\n")
-	}
-	return b.String()
-}
-
-func objectConfig(o NagiosOptions) string {
-	var b strings.Builder
-	b.WriteString(`define timeperiod {
-  timeperiod_name always
-  alias           always
-}
-define command {
-  command_name nothing
-  command_line /bin/true
-}
-define contact {
-  contact_name                  nobody
-  host_notification_period      always
-  service_notification_period   always
-  host_notification_commands    nothing
-  service_notification_commands nothing
-}
-define host {
-  name                   test-host
-  register               0
-  check_command          nothing
-  active_checks_enabled  0
-  passive_checks_enabled 1
-  max_check_attempts     1
-  check_period           always
-  notification_period    always
-  contacts               nobody
-}
-define service {
-  name                   test-service
-  register               0
-  check_command          nothing
-  active_checks_enabled  0
-  passive_checks_enabled 1
-  max_check_attempts     1
-  check_period           always
-  notification_period    always
-  contacts               nobody
-}
-`)
-	seen := make(map[string]bool)
-	host := func(name string) {
-		if !seen[name] {
-			seen[name] = true
-			fmt.Fprintf(&b, "define host {\n  use test-host\n  host_name %s\n  address 127.0.0.1\n}\n", name)
-		}
-	}
-	object := func(ob checks.Object) {
-		host(ob.Host)
-		if !ob.IsHost() {
-			fmt.Fprintf(&b, "define service {\n  use test-service\n  host_name %s\n  service_description %s\n}\n", ob.Host, ob.Service)
-		}
-	}
-	for h := range o.Hosts {
-		name := fmt.Sprintf("h%04d", h)
-		host(name)
-		for s := range o.Services {
-			object(checks.Object{Host: name, Service: fmt.Sprintf("s%03d", s)})
-		}
-	}
-	for _, ob := range o.Objects {
-		object(ob)
-	}
-	return b.String()
 }
 
 // Verify runs the daemon's own check of its configuration.
@@ -267,6 +151,9 @@ func (n *Nagios) reads() bool {
 	}
 	return f.Close() == nil
 }
+
+// PID returns the process identifier of the running daemon.
+func (n *Nagios) PID() int { return n.cmd.Process.Pid }
 
 // Stop ends the daemon with SIGTERM, as its unit does, and waits for it.
 func (n *Nagios) Stop() { n.end(syscall.SIGTERM) }
@@ -329,80 +216,6 @@ func (n *Nagios) count(text string) int {
 func (n *Nagios) WaitLog(text string) {
 	n.t.Helper()
 	n.wait(fmt.Sprintf("log %q", text), func() bool { return n.count(text) > 0 })
-}
-
-// A NagiosStatus is what the status file says of one object, as it stands
-// there: with newlines in long output written \n.
-type NagiosStatus struct {
-	State      int // -1 before any check
-	Output     string
-	LongOutput string
-	Perfdata   string
-	LastCheck  int64 // Unix seconds; 0 before any check
-}
-
-// Status reads the status file. It is at most a second or two behind.
-func (n *Nagios) Status() map[checks.Object]NagiosStatus {
-	n.t.Helper()
-	f, err := os.Open(n.StatusFile)
-	if err != nil {
-		if os.IsNotExist(err) {
-			return nil
-		}
-		n.t.Fatal(err)
-	}
-	defer f.Close()
-	status, err := parseStatus(f)
-	if err != nil {
-		n.t.Fatal(err)
-	}
-	return status
-}
-
-func parseStatus(r io.Reader) (map[checks.Object]NagiosStatus, error) {
-	status := make(map[checks.Object]NagiosStatus)
-	var object checks.Object
-	var s NagiosStatus
-	in := false
-	lines := bufio.NewScanner(r)
-	lines.Buffer(nil, 16<<20)
-	for lines.Scan() {
-		line := strings.TrimPrefix(lines.Text(), "\t")
-		switch {
-		case line == "hoststatus {" || line == "servicestatus {":
-			object, s, in = checks.Object{}, NagiosStatus{}, true
-		case line == "}" && in:
-			if s.LastCheck == 0 {
-				s.State = -1
-			}
-			status[object], in = s, false
-		}
-		key, value, found := strings.Cut(line, "=")
-		if !found || !in {
-			continue
-		}
-		var err error
-		switch key {
-		case "host_name":
-			object.Host = value
-		case "service_description":
-			object.Service = value
-		case "current_state":
-			s.State, err = strconv.Atoi(value)
-		case "plugin_output":
-			s.Output = value
-		case "long_plugin_output":
-			s.LongOutput = value
-		case "performance_data":
-			s.Perfdata = value
-		case "last_check":
-			s.LastCheck, err = strconv.ParseInt(value, 10, 64)
-		}
-		if err != nil {
-			return nil, fmt.Errorf("status file: %s: %w", key, err)
-		}
-	}
-	return status, lines.Err()
 }
 
 // WaitStatus waits until the status file satisfies ok, and returns it.

@@ -48,7 +48,7 @@ func (q *Queue) reopen(down *outage) {
 		return
 	}
 	cause := q.failure()
-	q.closeStore(cause) // its error follows from the one that is known
+	_ = q.closeStore(cause) // its error follows from the one that is known
 	err := cause
 	if !errors.Is(cause, ErrDamaged) {
 		err = q.open()

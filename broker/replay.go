@@ -1,0 +1,149 @@
+package broker
+
+import (
+	"sync/atomic"
+
+	mqtt "github.com/mochi-mqtt/server/v2"
+	"github.com/mochi-mqtt/server/v2/packets"
+)
+
+const (
+	// replayBytes and replayUnacked are how much may be on its way to a client
+	// before the next retained message is sent to it.
+	replayBytes   = outLimit / 4
+	replayUnacked = 2048
+)
+
+// A replay sends a new subscriber the retained messages, as fast as it reads
+// and acknowledges them. The library queues them all at once, and drops what is
+// beyond 8192 or makes the client look too slow.
+type replay struct {
+	// The reader goroutine's own: those of the SUBSCRIBE at work.
+	asked   map[string]packets.Subscription // by filter
+	granted []packets.Subscription
+
+	// Under conn.mu.
+	waiting []packets.Subscription
+	running bool // the goroutine that sends
+}
+
+// ask notes that a filter of a SUBSCRIBE wants retained messages, if it does,
+// and tells the library that it does not.
+func (r *replay) ask(f *packets.Subscription, existed bool) {
+	if !mqtt.IsSharedFilter(f.Filter) && (f.RetainHandling == 0 || f.RetainHandling == 1 && !existed) { // MQTT 5, 3.8.3.1
+		if r.asked == nil {
+			r.asked = map[string]packets.Subscription{}
+		}
+		r.asked[f.Filter] = *f
+	}
+	f.RetainHandling = 2
+}
+
+// grant notes the filters of a SUBSCRIBE that were granted.
+func (r *replay) grant(filters []packets.Subscription, codes []byte) {
+	for i, f := range filters {
+		if sub, ok := r.asked[f.Filter]; ok && codes[i] < packets.ErrUnspecifiedError.Code {
+			r.granted = append(r.granted, sub)
+		}
+	}
+	r.asked = nil
+}
+
+// startReplay sends what was granted, once the SUBACK is written.
+func (b *Broker) startReplay(c *conn) {
+	if len(c.replay.granted) == 0 {
+		return
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.replay.waiting = append(c.replay.waiting, c.replay.granted...)
+	c.replay.granted = nil
+	if !c.replay.running && !c.ended {
+		c.replay.running = true
+		c.senders.Go(func() { b.replay(c) })
+	}
+}
+
+// replay sends until nothing waits or the connection is closed.
+func (b *Broker) replay(c *conn) {
+	for {
+		c.mu.Lock()
+		if len(c.replay.waiting) == 0 || c.ended {
+			c.replay.waiting, c.replay.running = nil, false
+			c.mu.Unlock()
+			return
+		}
+		sub := c.replay.waiting[0]
+		c.replay.waiting = c.replay.waiting[1:]
+		c.mu.Unlock()
+		for _, topic := range b.retainedTopics(sub.Filter) {
+			if !c.calm() {
+				break
+			}
+			b.sendRetained(c.client, sub, topic)
+		}
+	}
+}
+
+// retainedTopics lists the topics below filter that have a retained message.
+func (b *Broker) retainedTopics(filter string) []string {
+	messages := b.server.Topics.Messages(filter)
+	topics := make([]string, len(messages))
+	for i := range messages {
+		topics[i] = messages[i].TopicName
+	}
+	return topics
+}
+
+// calm waits until not too much is on its way to the client, and reports
+// whether the connection is still open.
+func (c *conn) calm() bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for !c.ended && (c.waiting() > replayBytes || c.client.State.Inflight.Len() > replayUnacked) {
+		c.moved.Wait()
+	}
+	return !c.ended
+}
+
+// sendRetained sends the retained message of a topic. One that changes
+// meanwhile is sent again, so that what the client gets last is the newest,
+// whether it comes from here or as a live message.
+func (b *Broker) sendRetained(cl *mqtt.Client, sub packets.Subscription, topic string) {
+	sent := int64(-1)
+	for {
+		pk, ok := b.server.Topics.Retained.Get(topic)
+		if !ok || pk.Created == sent {
+			return
+		}
+		sent = pk.Created
+		if sub.NoLocal && pk.Origin == cl.ID || !cl.Net.Conn.(*conn).rights.mayRead(topic) {
+			return
+		}
+		out := pk.Copy(false)
+		out.FixedHeader.Retain = true
+		out.FixedHeader.Qos = min(pk.FixedHeader.Qos, sub.Qos)
+		if sub.Identifier > 0 {
+			out.Properties.SubscriptionIdentifier = []int{sub.Identifier}
+		}
+		if out.FixedHeader.Qos > 0 && !b.expectAck(cl, &out) {
+			return
+		}
+		_ = cl.WritePacket(out) // an error ends the connection by itself, or the packet is too large for the client
+	}
+}
+
+// expectAck gives a delivery its packet identifier and keeps it until the
+// client acknowledges it.
+func (b *Broker) expectAck(cl *mqtt.Client, out *packets.Packet) bool {
+	id, err := cl.NextPacketID()
+	if err != nil {
+		atomic.AddInt64(&b.server.Info.InflightDropped, 1)
+		return false
+	}
+	out.PacketID = uint16(id)
+	if cl.State.Inflight.Set(*out) {
+		atomic.AddInt64(&b.server.Info.Inflight, 1)
+	}
+	return true
+}

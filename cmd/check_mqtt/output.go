@@ -1,0 +1,87 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"checkbus/checks"
+)
+
+// placeholders are what --message may name.
+var placeholders = []string{"text", "host", "port", "topic", "value", "payload", "age", "time"}
+
+// template checks the placeholders of --message.
+func template(p *string) func(string) error {
+	return func(v string) error {
+		rest := v
+		for _, name := range placeholders {
+			rest = strings.ReplaceAll(rest, "{"+name+"}", "")
+		}
+		if strings.ContainsAny(rest, "{}") {
+			return errors.New("braces are for " + strings.Join(placeholders, ", "))
+		}
+		*p = v
+		return nil
+	}
+}
+
+// render judges a finding and words it.
+func render(s *settings, f finding, took time.Duration) checks.Output {
+	if s.jpmens != nil {
+		f = s.jpmens.adapt(s, f, took)
+	}
+	out := f.Output
+	out.Service = "MQTT"
+	if s.message != "" {
+		out.Text = fill(s, f, took)
+	}
+	states := []checks.State{out.State}
+	for _, item := range out.Perfdata {
+		if state := item.State(); state != checks.OK {
+			states = append(states, state)
+			out.Text += ", " + alert(item, state)
+		}
+	}
+	out.Perfdata = slices.Concat(f.passed, out.Perfdata)
+	out.State = checks.Worst(states...)
+	if s.insecure {
+		out.Text += " (certificate not verified)"
+	}
+	return out
+}
+
+// fill puts the values of a finding into --message.
+func fill(s *settings, f finding, took time.Duration) string {
+	values := map[string]string{
+		"text":  f.Text,
+		"host":  s.host,
+		"port":  fmt.Sprint(s.port),
+		"topic": s.topic,
+		"time":  fmt.Sprintf("%.3fs", took.Seconds()),
+	}
+	for name, value := range f.fill {
+		values[name] = value
+	}
+	var pairs []string
+	for _, name := range placeholders {
+		pairs = append(pairs, "{"+name+"}", values[name])
+	}
+	return strings.NewReplacer(pairs...).Replace(s.message)
+}
+
+// alert says which range a value has left.
+func alert(item checks.Perfdata, state checks.State) string {
+	limit := item.Warning
+	if state == checks.Critical {
+		limit = item.Critical
+	}
+	value, _, _ := strings.Cut(checks.Perfdata{Label: "x", Value: item.Value, Unit: item.Unit}.String()[2:], ";")
+	verb := "is outside"
+	if strings.HasPrefix(limit.String(), "@") {
+		verb = "is within"
+	}
+	return fmt.Sprintf("%s %s %s %s", item.Label, value, verb, strings.TrimPrefix(limit.String(), "@"))
+}

@@ -1,0 +1,200 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"io"
+	"net"
+	"strconv"
+	"sync"
+	"time"
+
+	"checkbus/checks"
+
+	"github.com/mochi-mqtt/server/v2/packets"
+	"github.com/rogpeppe/go-internal/testscript"
+)
+
+// A peer answers one connection, badly.
+type peer func(conn net.Conn)
+
+var (
+	connack = []byte{0x20, 2, 0, 0}
+	suback  = []byte{0x90, 3, 0, 1, 0}
+)
+
+// peers are the broken brokers that scripts can ask for. Those that only stop
+// answering keep the connection open until the client goes.
+var peers = map[string]peer{
+	"silent":        func(c net.Conn) { wait(c) },
+	"closes-at-tcp": func(net.Conn) {},
+	"garbage":       func(c net.Conn) { c.Write(bytes.Repeat([]byte("HTTP/1.1 400 Bad Request\r\n"), 9)); wait(c) },
+	"not-mqtt":      func(c net.Conn) { c.Write([]byte{0xF7, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF}); wait(c) },
+	"huge":          func(c net.Conn) { c.Write([]byte{0x30, 0xFF, 0xFF, 0xFF, 0x7F}); wait(c) },
+	"dribble":       dribble,
+
+	"closes-at-connect":   func(c net.Conn) { steps(c, nil) },
+	"only-connack":        func(c net.Conn) { steps(c, connack); wait(c) },
+	"closes-at-subscribe": func(c net.Conn) { steps(c, connack, nil) },
+	"refuses-subscribe":   func(c net.Conn) { steps(c, connack, []byte{0x90, 3, 0, 1, 0x80}); wait(c) },
+	"closes-at-echo":      func(c net.Conn) { steps(c, connack, suback, nil) },
+	"never-echoes":        func(c net.Conn) { steps(c, connack, suback); wait(c) },
+	"connect-packet":      func(c net.Conn) { steps(c, []byte{0x10, 0}); wait(c) },
+	"short-suback":        func(c net.Conn) { steps(c, connack, []byte{0x90, 2, 0, 1}); wait(c) },
+	"floods":              func(c net.Conn) { steps(c, connack, suback); flood(c) },
+
+	"refuses-1": func(c net.Conn) { steps(c, []byte{0x20, 2, 0, 1}) },
+	"refuses-3": func(c net.Conn) { steps(c, []byte{0x20, 2, 0, 3}) },
+	"refuses-9": func(c net.Conn) { steps(c, []byte{0x20, 2, 0, 9}) },
+	"no-mqtt-websocket": func(c net.Conn) {
+		steps(c, []byte("HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\n\r\n"))
+	},
+}
+
+// steps answers each read with the next text; nil is for none.
+func steps(c net.Conn, answers ...[]byte) {
+	buf := make([]byte, 4096)
+	for _, a := range answers {
+		if _, err := c.Read(buf); err != nil {
+			return
+		}
+		c.Write(a)
+	}
+}
+
+func wait(c net.Conn) { io.Copy(io.Discard, c) }
+
+// dribble sends the beginning of a packet, a byte at a time, for ever.
+func dribble(c net.Conn) {
+	c.Write([]byte{0x30, 0xFF, 0xFF, 0x7F})
+	for {
+		if _, err := c.Write([]byte{'x'}); err != nil {
+			return
+		}
+		time.Sleep(time.Millisecond)
+	}
+}
+
+// flood sends messages that nobody asked for.
+func flood(c net.Conn) {
+	many := bytes.Repeat([]byte{0x30, 4, 0, 1, 't', 'x'}, 1000)
+	for {
+		if _, err := c.Write(many); err != nil {
+			return
+		}
+	}
+}
+
+// startPeer listens on a free port, which becomes $PEER.
+func startPeer(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 1 || peers[args[0]] == nil {
+		ts.Fatalf("usage: peer KIND, KIND as in peers_test.go")
+	}
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	ts.Check(err)
+	_, port, _ := net.SplitHostPort(l.Addr().String())
+	ts.Setenv("PEER", port)
+	var all sync.WaitGroup
+	all.Go(func() {
+		for {
+			conn, err := l.Accept()
+			if err != nil {
+				return
+			}
+			all.Go(func() {
+				defer conn.Close()
+				peers[args[0]](conn)
+			})
+		}
+	})
+	ts.Defer(func() {
+		l.Close()
+		all.Wait()
+	})
+}
+
+// dialBroker connects a client of a script's own to a plain broker.
+func dialBroker(ts *testscript.TestScript, port string) *client {
+	conn, err := net.Dial("tcp", "127.0.0.1:"+port)
+	ts.Check(err)
+	c := newClient(context.Background(), conn, 4, nil)
+	ts.Check(c.connect(context.Background(), packets.ConnectParams{
+		ProtocolName: []byte("MQTT"), ClientIdentifier: "script" + random(4), Clean: true,
+	}, packets.Properties{}))
+	return c
+}
+
+// startGatewayd answers results below nagios as the gateway does: for the host
+// "stranger" with a rejection, for others with a state, after one that is not
+// for the result.
+func startGatewayd(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 1 {
+		ts.Fatalf("usage: gatewayd PORT")
+	}
+	c := dialBroker(ts, args[0])
+	ctx, cancel := context.WithCancel(context.Background())
+	var results []message
+	c.onMessage = func(m message) { results = append(results, m) }
+	ts.Check(c.subscribe(ctx, 0, "nagios/#"))
+	var done sync.WaitGroup
+	done.Go(func() {
+		for ctx.Err() == nil {
+			c.listen(ctx, func() bool { return len(results) > 0 })
+			for _, m := range results {
+				answerResult(ctx, c, m)
+			}
+			results = nil
+		}
+	})
+	ts.Defer(func() {
+		cancel()
+		done.Wait()
+		c.close()
+	})
+}
+
+func answerResult(ctx context.Context, c *client, m message) {
+	for item := range (checks.Decoder{Root: "nagios"}).Decode(m.topic, m.payload, time.Now(), "script") {
+		o := item.Result.Object
+		if o.Host == "stranger" {
+			c.publish(ctx, message{topic: "checkbus/rejected/probe", payload: []byte(`{"reason":"unknown object"}`)})
+			return
+		}
+		for _, reason := range []string{"another result", item.Result.Reason} {
+			payload, _ := json.Marshal(verdict{State: item.Result.State.String(), Type: "hard", Origin: "gateway", Reason: reason})
+			c.publish(ctx, message{topic: o.Topic(stateRoot), payload: payload})
+		}
+	}
+}
+
+// startPublisher publishes again and again, beginning now.
+func startPublisher(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 4 {
+		ts.Fatalf("usage: publish PORT MS TOPIC TEXT")
+	}
+	every, err := strconv.Atoi(args[1])
+	ts.Check(err)
+	c := dialBroker(ts, args[0])
+	ctx, cancel := context.WithCancel(context.Background())
+	var done sync.WaitGroup
+	done.Go(func() {
+		tick := time.NewTicker(time.Duration(every) * time.Millisecond)
+		defer tick.Stop()
+		for {
+			if err := c.publish(ctx, message{topic: args[2], payload: []byte(args[3])}); err != nil {
+				return
+			}
+			select {
+			case <-tick.C:
+			case <-ctx.Done():
+				return
+			}
+		}
+	})
+	ts.Defer(func() {
+		cancel()
+		done.Wait()
+		c.close()
+	})
+}

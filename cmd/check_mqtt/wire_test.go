@@ -1,0 +1,72 @@
+package main
+
+import (
+	"bufio"
+	"bytes"
+	"errors"
+	"io"
+	"testing"
+
+	"github.com/mochi-mqtt/server/v2/packets"
+)
+
+// FuzzReadPacket: whatever a broker sends is a packet or an error.
+func FuzzReadPacket(f *testing.F) {
+	for _, seed := range [][]byte{
+		connack, suback,
+		{0x20, 3, 0, 0x87, 0},
+		{0x30, 4, 0, 1, 't', 'x'},
+		{0x32, 7, 0, 1, 't', 0, 9, 0, 'x'},
+		{0x40, 2, 0, 1}, {0x50, 2, 0, 1}, {0x62, 2, 0, 1}, {0x70, 2, 0, 1},
+		{0xD0, 0}, {0xE0, 0}, {0xE0, 2, 0x8B, 0},
+		{0x30, 0xFF, 0xFF, 0xFF, 0x7F}, []byte("HTTP/1.1 400 Bad Request"),
+	} {
+		f.Add(seed, byte(4))
+		f.Add(seed, byte(5))
+	}
+	f.Fuzz(func(t *testing.T, data []byte, version byte) {
+		in := bufio.NewReader(bytes.NewReader(data))
+		for {
+			pk, err := readPacket(in, version)
+			if err != nil {
+				return
+			}
+			describe(pk)
+		}
+	})
+}
+
+func TestReadPacketToldFromAClosedConnection(t *testing.T) {
+	tests := map[string]struct {
+		data []byte
+		want error
+	}{
+		"nothing":              {nil, io.EOF},
+		"half a header":        {[]byte{0x20}, io.EOF},
+		"half a body":          {[]byte{0x20, 2, 0}, io.ErrUnexpectedEOF},
+		"reserved flags":       {[]byte{0x2F, 0}, errMalformed},
+		"endless length":       {[]byte{0x30, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF}, errMalformed},
+		"over the limit":       {[]byte{0x30, 0xFF, 0xFF, 0xFF, 0x7F}, errMalformed},
+		"a client's packet":    {[]byte{0xC0, 0}, errMalformed},
+		"short acknowledgment": {[]byte{0x40, 1, 0}, errMalformed},
+	}
+	for name, tt := range tests {
+		t.Run(name, func(t *testing.T) {
+			_, err := readPacket(bufio.NewReader(bytes.NewReader(tt.data)), 4)
+			if !errors.Is(err, tt.want) {
+				t.Errorf("readPacket(%x) = %v, want %v", tt.data, err, tt.want)
+			}
+		})
+	}
+}
+
+func TestTraceIsBounded(t *testing.T) {
+	tr := new(trace)
+	for range maxTrace + 5 {
+		tr.sent(packets.Packet{FixedHeader: packets.FixedHeader{Type: packets.Pingreq}})
+	}
+	lines := tr.text()
+	if len(lines) != maxTrace+1 || lines[maxTrace] != "... and 5 packets more" {
+		t.Errorf("%d lines, the last %q", len(lines), lines[len(lines)-1])
+	}
+}

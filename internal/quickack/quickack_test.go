@@ -1,0 +1,36 @@
+package quickack
+
+import (
+	"io"
+	"net"
+	"testing"
+)
+
+func TestADialledConnectionCarriesBytes(t *testing.T) {
+	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer ln.Close()
+	served := make(chan error, 1)
+	go func() {
+		c, err := ln.Accept()
+		if err == nil {
+			_, err = io.WriteString(c, "hello")
+			c.Close()
+		}
+		served <- err
+	}()
+	c, err := Dial(&net.Dialer{})(t.Context(), "tcp", ln.Addr().String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	text, err := io.ReadAll(c)
+	if err != nil || string(text) != "hello" {
+		t.Errorf("read %q, %v", text, err)
+	}
+	if err := <-served; err != nil {
+		t.Error(err)
+	}
+}
