@@ -90,18 +90,27 @@ func (r rights) outdated() bool {
 	return r.stamp != "" && passwords.stamp(r.user) != r.stamp
 }
 
-// Reload reads the access files again. Rules hold at once, for clients that are
-// connected too; users that are gone from the password file, or have another
-// password there, are disconnected. A file that cannot be read, or has a
+// Reload reads the access files and the certificates again. Rules hold at once,
+// for clients that are connected too; users that are gone from the password
+// file, or have another password there, are disconnected. Connections keep the
+// certificates that they began with. A file that cannot be read, or has a
 // mistake, changes nothing: what it said before stays in force, and the error
-// names it and the line. It may be called at any time after Listen.
+// names it and the line. So does a server's certificate that is not valid now.
+// It may be called at any time after Listen.
 func (b *Broker) Reload() error {
 	b.reloading.Lock()
 	defer b.reloading.Unlock()
 	next, err := readAccess(b.cfg.Access, b.root, *b.access.Load())
 	b.access.Store(&next)
 	b.dropOutdated()
-	return err
+	errs := []error{err}
+	for i, ln := range b.listeners {
+		if ln.certificates != nil {
+			_, err := ln.certificates.reload(true)
+			errs = append(errs, inListener(i, err))
+		}
+	}
+	return errors.Join(errs...)
 }
 
 // dropOutdated disconnects those who would not get in again.

@@ -19,7 +19,7 @@ func (g *gateway) elsewhere() {
 	accepting := make(chan struct{})
 	go func() {
 		defer close(accepting)
-		g.acceptFrom(&listener{foreignListener{ln}, true})
+		g.acceptFrom(&listener{Listener: foreignListener{ln}, anonymous: true})
 	}()
 	g.t.Cleanup(func() {
 		_ = ln.Close()

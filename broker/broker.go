@@ -56,7 +56,7 @@ type Broker struct {
 	count     counters
 	sequence  atomic.Int64 // of messages delivered
 
-	acceptFailed, panicked, slowed, loginRefused seldom
+	acceptFailed, panicked, slowed, loginRefused, handshakeFailed seldom
 
 	mu       sync.Mutex
 	sessions map[string]*session // by client identifier
@@ -132,9 +132,10 @@ func (b *Broker) Run(ctx context.Context) error {
 	var finishing, accepting sync.WaitGroup
 	finishing.Go(b.finish)
 	finishing.Go(b.keepTime)
+	finishing.Go(b.watchCertificates)
 	for _, ln := range b.listeners {
 		accepting.Go(func() { b.acceptFrom(ln) })
-		b.log.Info("listening", "address", ln.Addr().String())
+		b.log.Info("listening", "address", ln.Addr().String(), "transport", ln.settings.transport())
 	}
 
 	<-ctx.Done()

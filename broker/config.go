@@ -3,23 +3,8 @@ package broker
 import (
 	"errors"
 	"fmt"
-	"net"
-	"net/netip"
-	"strconv"
 	"strings"
 )
-
-// A Listener is one address that clients connect to.
-type Listener struct {
-	// Address is host:port, or unix:/path. An empty host is all addresses, and
-	// port 0 any free port.
-	Address string `toml:"address"`
-	// AllowAnonymous lets in clients that give no user name, and no certificate
-	// that names them. By default it is so on loopback and Unix sockets as long
-	// as there is no password file. Without an ACL file they have all rights on
-	// those, and from elsewhere only read, and no results.
-	AllowAnonymous *bool `toml:"allow_anonymous"`
-}
 
 // Access names the files that say who clients are and what they may do.
 type Access struct {
@@ -68,16 +53,19 @@ func (c Config) Validate() error {
 	}
 	seen := map[string]int{}
 	for i, l := range c.Listeners {
-		if err := validAddress(l.Address); err != nil {
-			errs = append(errs, fmt.Errorf("listener[%d].address: %w", i, err))
+		mistakes := l.validate()
+		for _, err := range mistakes {
+			errs = append(errs, inListener(i, err))
+		}
+		if len(mistakes) > 0 {
 			continue
 		}
 		if first, ok := seen[l.Address]; ok && !strings.HasSuffix(l.Address, ":0") {
 			errs = append(errs, fmt.Errorf("listener[%d].address: %s is listener[%d]'s already", i, l.Address, first))
 		}
 		seen[l.Address] = i
-		if !c.anonymous(l) && c.Access.PasswordFile == "" {
-			errs = append(errs, fmt.Errorf("listener[%d].allow_anonymous: as it is, nobody may connect to %s: set it, or access.password_file", i, l.Address))
+		if !c.anonymous(l) && c.Access.PasswordFile == "" && l.Identity == "" {
+			errs = append(errs, fmt.Errorf("listener[%d].allow_anonymous: as it is, nobody may connect to %s: set it, or access.password_file, or identity", i, l.Address))
 		}
 	}
 	if c.MaxPacket < leastPacket || c.MaxPacket > mostPacket {
@@ -89,28 +77,19 @@ func (c Config) Validate() error {
 	return errors.Join(errs...)
 }
 
-func validAddress(address string) error {
-	if path, ok := strings.CutPrefix(address, "unix:"); ok {
-		if !strings.HasPrefix(path, "/") {
-			return fmt.Errorf("%q needs an absolute path, as in unix:/run/checkbus/mqtt", address)
-		}
-		return nil
-	}
-	_, port, err := net.SplitHostPort(address)
-	if err != nil {
-		return fmt.Errorf("%q is neither host:port nor unix:/path", address)
-	}
-	if _, err := strconv.ParseUint(port, 10, 16); err != nil {
-		return fmt.Errorf("%q has no port from 0 to 65535", address)
-	}
-	return nil
-}
-
 // Check reads the files that the settings name, and returns every mistake in
 // them.
 func (c Config) Check() error {
 	_, err := readAccess(c.Access, "", access{})
-	return err
+	errs := []error{err}
+	for i, l := range c.Listeners {
+		certs, err := newCertificates(l)
+		if certs != nil {
+			err = certs.validNow()
+		}
+		errs = append(errs, inListener(i, err))
+	}
+	return errors.Join(errs...)
 }
 
 // anonymous reports whether a listener lets in clients that do not say who they
@@ -119,23 +98,7 @@ func (c Config) anonymous(l Listener) bool {
 	if l.AllowAnonymous != nil {
 		return *l.AllowAnonymous
 	}
-	return l.isLocal() && c.Access.PasswordFile == ""
-}
-
-// isLocal reports whether only clients on this machine reach the listener.
-func (l Listener) isLocal() bool {
-	network, address := l.network()
-	host, _, _ := net.SplitHostPort(address)
-	ip, _ := netip.ParseAddr(host)
-	return network == "unix" || host == "localhost" || ip.IsLoopback()
-}
-
-// network splits a valid address into what net.Listen takes.
-func (l Listener) network() (network, address string) {
-	if path, ok := strings.CutPrefix(l.Address, "unix:"); ok {
-		return "unix", path
-	}
-	return "tcp", l.Address
+	return l.isLocal() && c.Access.PasswordFile == "" && l.Identity == ""
 }
 
 // String says who may do what, for an operator.

@@ -89,6 +89,14 @@ func TestEveryMistakeInTheSettingsIsNamed(t *testing.T) {
 		"nobody may connect, IPv6": {Listener{Address: ":1883"}, Access{ACLFile: "acl"}, "listener[0].allow_anonymous: "},
 		"nobody on loopback":       {Listener{Address: "127.0.0.1:0", AllowAnonymous: &no}, Access{}, "listener[0].allow_anonymous: "},
 		"open to all":              {Listener{Address: "0.0.0.0:1883", AllowAnonymous: &yes}, Access{}, ""},
+		"certificates":             {Listener{Address: ":8883", TLSCert: "c", TLSKey: "k", ClientCA: "a", Identity: "cn"}, Access{}, ""},
+		"nameless certificates":    {Listener{Address: ":8883", TLSCert: "c", TLSKey: "k", ClientCA: "a"}, Access{}, "listener[0].allow_anonymous: "},
+		"no key":                   {Listener{Address: "[::1]:0", TLSCert: "c"}, Access{}, "listener[0].tls_cert: needs tls_key"},
+		"no certificate":           {Listener{Address: "[::1]:0", TLSKey: "k"}, Access{}, "listener[0].tls_key: needs tls_cert"},
+		"authority without TLS":    {Listener{Address: "[::1]:0", ClientCA: "a"}, Access{}, "listener[0].client_ca: needs tls_cert and tls_key"},
+		"required of whom":         {Listener{Address: "[::1]:0", RequireClientCert: true}, Access{}, "listener[0].require_client_cert: needs client_ca"},
+		"identity of whom":         {Listener{Address: "[::1]:0", Identity: "cn"}, Access{}, "listener[0].identity: needs client_ca"},
+		"unknown identity":         {Listener{Address: "[::1]:0", Identity: "dn"}, Access{}, "listener[0].identity: \"dn\" is neither cn nor subject"},
 		"users":                    {Listener{Address: "0.0.0.0:1883"}, Access{PasswordFile: "passwd"}, ""},
 	}
 	for name, tt := range tests {
@@ -114,6 +122,7 @@ func TestAnonymousClientsAreLetInByDefaultOnlyWhereNothingIsSecured(t *testing.T
 		"loopback with an ACL file":     {Listener{Address: "127.0.0.1:0"}, Access{ACLFile: "acl"}, true},
 		"loopback with a password file": {Listener{Address: "127.0.0.1:0"}, Access{PasswordFile: "passwd"}, false},
 		"Unix socket":                   {Listener{Address: "unix:/run/x"}, Access{}, true},
+		"loopback with certificates":    {Listener{Address: "127.0.0.1:0", Identity: "cn"}, Access{}, false},
 		"elsewhere":                     {Listener{Address: "192.0.2.1:0"}, Access{}, false},
 		"elsewhere, when told so":       {Listener{Address: "192.0.2.1:0", AllowAnonymous: &yes}, Access{PasswordFile: "passwd"}, true},
 	}

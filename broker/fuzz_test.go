@@ -45,7 +45,7 @@ func FuzzConnection(f *testing.F) {
 	if err := b.Listen(); err != nil {
 		f.Fatal(err)
 	}
-	b.listeners = append(b.listeners, &listener{ln, true})
+	b.listeners = append(b.listeners, &listener{Listener: ln, anonymous: true})
 	ctx, cancel := context.WithCancel(context.Background())
 	ended := make(chan error, 1)
 	go func() { ended <- b.Run(ctx) }()

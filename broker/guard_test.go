@@ -303,7 +303,7 @@ func TestFailedAcceptDoesNotEndTheListener(t *testing.T) {
 	flaky := &flakyListener{Listener: ln}
 	flaky.failures.Store(4)
 	done := make(chan struct{})
-	go func() { defer close(done); g.acceptFrom(&listener{flaky, true}) }()
+	go func() { defer close(done); g.acceptFrom(&listener{Listener: flaky, anonymous: true}) }()
 	mqtttest.Dial(t, ln.Addr().String(), mqtttest.Options{ID: "patient"}).Ping()
 	_ = ln.Close()
 	<-done

@@ -29,7 +29,9 @@ var keepAlive = net.KeepAliveConfig{Enable: true, Idle: 60 * time.Second, Interv
 // A listener takes connections at one address.
 type listener struct {
 	net.Listener
-	anonymous bool // lets in clients that do not say who they are
+	settings     Listener
+	anonymous    bool          // lets in clients that do not say who they are
+	certificates *certificates // nil without TLS
 }
 
 // Listen reads the files that the settings name and binds all listeners, so
@@ -44,12 +46,12 @@ func (b *Broker) Listen() error {
 	}
 	b.access.Store(&files)
 	for i, l := range b.cfg.Listeners {
-		ln, err := bind(l)
+		ln, err := b.listen(l)
 		if err != nil {
-			errs = append(errs, fmt.Errorf("listener[%d].address: %w", i, err))
+			errs = append(errs, inListener(i, err))
 			continue
 		}
-		b.listeners = append(b.listeners, &listener{ln, b.cfg.anonymous(l)})
+		b.listeners = append(b.listeners, ln)
 	}
 	if err := errors.Join(errs...); err != nil {
 		b.closeListeners()
@@ -57,6 +59,22 @@ func (b *Broker) Listen() error {
 		return err
 	}
 	return nil
+}
+
+// listen binds l. The error begins with the key that it is about.
+func (b *Broker) listen(l Listener) (*listener, error) {
+	certs, err := newCertificates(l)
+	if err != nil {
+		return nil, err
+	}
+	if certs != nil && certs.validNow() != nil {
+		b.log.Warn("clients will refuse the certificate", "listener", l.Address, "err", certs.validNow())
+	}
+	ln, err := bind(l)
+	if err != nil {
+		return nil, fmt.Errorf("address: %w", err)
+	}
+	return &listener{ln, l, b.cfg.anonymous(l), certs}, nil
 }
 
 func bind(l Listener) (net.Listener, error) {
@@ -177,6 +195,9 @@ func (b *Broker) establish(c *conn) (err error) {
 			err = packets.ErrUnspecifiedError
 		}
 	}()
+	if err := b.open(c); err != nil {
+		return err
+	}
 	return b.server.EstablishConnection("", c)
 }
 

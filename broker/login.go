@@ -19,10 +19,11 @@ type refusal struct {
 }
 
 var (
-	refuseAnonymous = &refusal{packets.ErrNotAuthorized, packets.Err3NotAuthorized.Code}
-	refusePassword  = &refusal{packets.ErrBadUsernameOrPassword, packets.ErrMalformedUsernameOrPassword.Code}
-	refuseTooOften  = &refusal{packets.ErrConnectionRateExceeded, packets.Err3ServerUnavailable.Code}
-	refuseBusy      = &refusal{packets.ErrServerBusy, packets.Err3ServerUnavailable.Code}
+	refuseAnonymous   = &refusal{packets.ErrNotAuthorized, packets.Err3NotAuthorized.Code}
+	refusePassword    = &refusal{packets.ErrBadUsernameOrPassword, packets.ErrMalformedUsernameOrPassword.Code}
+	refuseCertificate = &refusal{packets.Code{Code: 0x86, Reason: "the client certificate names no user"}, refusePassword.v3}
+	refuseTooOften    = &refusal{packets.ErrConnectionRateExceeded, packets.Err3ServerUnavailable.Code}
+	refuseBusy        = &refusal{packets.ErrServerBusy, packets.Err3ServerUnavailable.Code}
 )
 
 // hashers is how many passwords are checked at once on so many processors: half
@@ -39,7 +40,11 @@ func (b *Broker) login(c *conn, client string, pk packets.Packet) *refusal {
 		user = string(pk.Connect.Username)
 	}
 	passwords := b.access.Load().passwords
-	switch {
+	switch identity := c.listener.settings.Identity; {
+	case c.certificate != nil && identity != "":
+		if c.rights.user = peerName(c.certificate, identity); c.rights.user == "" {
+			return refuseCertificate
+		}
 	case user != "" && passwords != nil:
 		if why := b.checkPassword(c, passwords, user, string(pk.Connect.Password)); why != nil {
 			return why

@@ -23,6 +23,7 @@ type Stats struct {
 	SlowConsumers   int64 // clients closed because they did not read
 	Refused         int64 // connections beyond max_connections
 	Unauthorized    int64 // logins refused
+	BadHandshakes   int64 // connections that ended before MQTT began
 	Panics          int64 // connections ended by a fault in the library
 }
 
@@ -30,7 +31,7 @@ type Stats struct {
 type counters struct {
 	connections, messagesIn, bytesIn, bytesOut atomic.Int64
 	redelivered, denied, slow, refused, panics atomic.Int64
-	unauthorized                               atomic.Int64
+	unauthorized, handshakes                   atomic.Int64
 }
 
 // Stats returns the figures as they are now. It is cheap, and safe to call at
@@ -57,6 +58,7 @@ func (b *Broker) Stats() Stats {
 		SlowConsumers:   b.count.slow.Load(),
 		Refused:         b.count.refused.Load(),
 		Unauthorized:    b.count.unauthorized.Load(),
+		BadHandshakes:   b.count.handshakes.Load(),
 		Panics:          b.count.panics.Load(),
 	}
 }

@@ -22,7 +22,7 @@ func runCheckConfig(args []string, out, log io.Writer) error {
 	}
 	fmt.Fprintf(out, "data_dir  %s\n", s.DataDir)
 	for _, l := range s.Listener {
-		fmt.Fprintf(out, "listener  %s\n", l.Address)
+		fmt.Fprintf(out, "listener  %s\n", l)
 	}
 	fmt.Fprintf(out, "results   %s/<host>[/<service>], payload up to %v, reason up to %v\n", s.Results.Root, s.Results.MaxPayload, s.Results.MaxReason)
 	fmt.Fprintf(out, "spool     up to %v\n", s.Spool.MaxSize)

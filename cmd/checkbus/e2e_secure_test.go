@@ -8,6 +8,8 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+
+	"checkbus/internal/realtest"
 )
 
 // setPassword runs checkbus passwd.
@@ -21,11 +23,12 @@ func setPassword(t *testing.T, file, user, password string) {
 }
 
 // tries reports whether a user may publish its own result; options are those of
-// mosquitto_pub.
+// mosquitto_pub, which only prints that MQTT 5 refused it.
 func (g *gateway) tries(user string, options ...string) bool {
 	g.t.Helper()
 	args := append([]string{"-q", "1", "-t", "nagios/" + user, "-m", `{"exit_code": 0, "reason": "up"}`}, options...)
-	return g.mosquitto("mosquitto_pub", args...).Run() == nil
+	out, err := g.mosquitto("mosquitto_pub", args...).CombinedOutput()
+	return err == nil && len(out) == 0
 }
 
 // hangUp sends SIGHUP, as systemctl reload does.
@@ -80,4 +83,37 @@ func TestHangupReloadsAccessFiles(t *testing.T) {
 	if log := g.logged(); strings.Contains(log, "secret") {
 		t.Error("a password is logged")
 	}
+}
+
+func TestClientCertificatesNameTheirHost(t *testing.T) {
+	dir := t.TempDir()
+	ca := realtest.NewAuthority(t, dir)
+	cert, key := ca.Issue(t, dir, "server")
+	g := startGateway(t, fmt.Sprintf("tls_cert = %q\ntls_key = %q\nclient_ca = %q\nrequire_client_cert = true\nidentity = \"cn\"\n", cert, key, ca.File))
+	hostCert, hostKey := ca.Issue(t, dir, "web1")
+	stranger := realtest.NewAuthority(t, t.TempDir())
+	otherCert, otherKey := stranger.Issue(t, t.TempDir(), "web1")
+
+	try := func() {
+		t.Helper()
+		for _, version := range []string{"311", "5"} {
+			if !g.tries("web1", "-V", version, "--cafile", ca.File, "--cert", hostCert, "--key", hostKey) {
+				t.Errorf("MQTT %s: refused", version)
+			}
+			if g.tries("web1", "-V", version, "--cafile", ca.File) {
+				t.Errorf("MQTT %s: let in without a certificate", version)
+			}
+			if g.tries("web1", "-V", version, "--cafile", ca.File, "--cert", otherCert, "--key", otherKey) {
+				t.Errorf("MQTT %s: let in with another authority's certificate", version)
+			}
+		}
+		if g.tries("web2", "-V", "5", "--cafile", ca.File, "--cert", hostCert, "--key", hostKey) {
+			t.Error("web1 spoke for web2")
+		}
+	}
+	try()
+	ca.Issue(t, dir, "server")
+	g.hangUp()
+	waitFor(t, "the certificate to be reloaded", func() bool { return strings.Contains(g.logged(), "files reloaded") })
+	try()
 }
