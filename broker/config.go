@@ -98,7 +98,7 @@ func (c Config) anonymous(l Listener) bool {
 	if l.AllowAnonymous != nil {
 		return *l.AllowAnonymous
 	}
-	return l.isLocal() && c.Access.PasswordFile == "" && l.Identity == ""
+	return l.isLocal() && !l.isWebSocket() && c.Access.PasswordFile == "" && l.Identity == ""
 }
 
 // String says who may do what, for an operator.

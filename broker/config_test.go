@@ -97,6 +97,14 @@ func TestEveryMistakeInTheSettingsIsNamed(t *testing.T) {
 		"required of whom":         {Listener{Address: "[::1]:0", RequireClientCert: true}, Access{}, "listener[0].require_client_cert: needs client_ca"},
 		"identity of whom":         {Listener{Address: "[::1]:0", Identity: "cn"}, Access{}, "listener[0].identity: needs client_ca"},
 		"unknown identity":         {Listener{Address: "[::1]:0", Identity: "dn"}, Access{}, "listener[0].identity: \"dn\" is neither cn nor subject"},
+		"WebSocket":                {Listener{Address: ":80", Protocol: "websocket", Path: "/x", Origins: []string{"https://a.example:8443"}}, Access{PasswordFile: "p"}, ""},
+		"unknown protocol":         {Listener{Address: "[::1]:0", Protocol: "ws"}, Access{}, "listener[0].protocol: \"ws\" is neither mqtt nor websocket"},
+		"path of nothing":          {Listener{Address: "[::1]:0", Protocol: "mqtt", Path: "/x"}, Access{}, "listener[0].path: needs protocol"},
+		"origins of nothing":       {Listener{Address: "[::1]:0", Origins: []string{"https://a.example"}}, Access{}, "listener[0].origins: needs protocol"},
+		"relative path":            {Listener{Address: "[::1]:0", Protocol: "websocket", Path: "x"}, Access{}, "listener[0].path: "},
+		"origin with a path":       {Listener{Address: "[::1]:0", Protocol: "websocket", Origins: []string{"https://a.example/"}}, Access{}, "listener[0].origins: "},
+		"origin without a scheme":  {Listener{Address: "[::1]:0", Protocol: "websocket", Origins: []string{"a.example"}}, Access{}, "listener[0].origins: "},
+		"pages on this machine":    {Listener{Address: "[::1]:0", Protocol: "websocket"}, Access{}, "listener[0].allow_anonymous: "},
 		"users":                    {Listener{Address: "0.0.0.0:1883"}, Access{PasswordFile: "passwd"}, ""},
 	}
 	for name, tt := range tests {

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
+	"net/url"
 	"strconv"
 	"strings"
 )
@@ -13,6 +14,15 @@ type Listener struct {
 	// Address is host:port, or unix:/path. An empty host is all addresses, and
 	// port 0 any free port.
 	Address string `toml:"address"`
+	// Protocol is what clients speak: "mqtt", or "websocket" for MQTT in the binary
+	// messages of WebSockets, with the sub-protocol mqtt. "" is "mqtt".
+	Protocol string `toml:"protocol"`
+	// Path is where the WebSocket is: in "https://host/mqtt" it is "/mqtt", which
+	// is the default.
+	Path string `toml:"path"`
+	// Origins are the origins, as "https://console.example.org", whose pages may
+	// connect with a browser. Without any, pages of all origins may.
+	Origins []string `toml:"origins"`
 	// TLSCert and TLSKey are PEM files: the server's certificate, with those
 	// between it and its authority, and its key. With them clients must speak
 	// TLS, 1.2 or newer.
@@ -30,9 +40,10 @@ type Listener struct {
 	Identity string `toml:"identity"`
 	// AllowAnonymous lets in clients that give no user name, and no certificate
 	// that names them. By default it is so on loopback and Unix sockets as long
-	// as neither a password file nor certificates say who a client is. Without
-	// an ACL file they have all rights on those, and from elsewhere only read,
-	// and no results.
+	// as neither a password file nor certificates say who a client is, but not
+	// for WebSockets, which any page in a browser on this machine can open.
+	// Without an ACL file they have all rights over loopback and Unix sockets,
+	// and from elsewhere only read, and no results.
 	AllowAnonymous *bool `toml:"allow_anonymous"`
 }
 
@@ -44,6 +55,26 @@ func (l Listener) validate() []error {
 	}
 	if err := validAddress(l.Address); err != nil {
 		wrong("address", "%w", err)
+	}
+	switch l.Protocol {
+	case "", "mqtt":
+		if l.Path != "" {
+			wrong("path", "needs protocol = \"websocket\"")
+		}
+		if len(l.Origins) > 0 {
+			wrong("origins", "needs protocol = \"websocket\"")
+		}
+	case "websocket":
+		if !strings.HasPrefix(l.path(), "/") || strings.ContainsAny(l.path(), "?#") {
+			wrong("path", "%q is not a path such as /mqtt", l.Path)
+		}
+		for _, o := range l.Origins {
+			if u, err := url.Parse(o); err != nil || u.Host == "" || u.Scheme+"://"+u.Host != o {
+				wrong("origins", "%q is not an origin such as https://console.example.org", o)
+			}
+		}
+	default:
+		wrong("protocol", "%q is neither mqtt nor websocket", l.Protocol)
 	}
 	switch {
 	case l.TLSCert == "" && l.TLSKey != "":
@@ -112,8 +143,11 @@ func (l Listener) network() (network, address string) {
 // String says what runs where, for an operator.
 func (l Listener) String() string {
 	text := l.Address
-	if l.TLSCert != "" {
+	if l.TLSCert != "" || l.isWebSocket() {
 		text += ", " + l.transport()
+	}
+	if l.isWebSocket() {
+		text += " at " + l.path()
 	}
 	switch {
 	case l.RequireClientCert:
@@ -124,8 +158,15 @@ func (l Listener) String() string {
 	return text
 }
 
+func (l Listener) isWebSocket() bool { return l.Protocol == "websocket" }
+
 func (l Listener) transport() string {
-	if l.TLSCert != "" {
+	switch secured := l.TLSCert != ""; {
+	case l.isWebSocket() && secured:
+		return "secure WebSocket"
+	case l.isWebSocket():
+		return "WebSocket"
+	case secured:
 		return "TLS"
 	}
 	return "plain"

@@ -11,13 +11,17 @@ import (
 // open does what the listener's transport needs before MQTT begins, within the
 // time limit for a CONNECT.
 func (b *Broker) open(c *conn) error {
-	if c.listener.certificates == nil {
+	secured, isWebSocket := c.listener.certificates != nil, c.listener.settings.isWebSocket()
+	if !secured && !isWebSocket {
 		return nil
 	}
-	if err := c.limit(c.connectBy); err != nil {
-		return err
+	err := c.limit(c.connectBy)
+	if err == nil && secured {
+		err = c.secure(c.listener.certificates.current.Load())
 	}
-	err := c.secure(c.listener.certificates.current.Load())
+	if err == nil && isWebSocket {
+		err = c.upgrade()
+	}
 	if err != nil {
 		b.count.handshakes.Add(1)
 		if !errors.Is(err, io.EOF) && b.handshakeFailed.now() { // a look whether the port is open ends so
