@@ -9,6 +9,9 @@ BENCH = .
 BENCHCOUNT = 3
 FUZZTIME = 30s
 
+BENCHTEST = CHECKBUS_REAL=require $(GO) test -run '^$$' -bench '$(BENCH)'
+BENCHOUT = $(BIN)/bench.txt
+
 BIN = $(CURDIR)/.bin
 LINT = $(BIN)/golangci-lint-$(GOLANGCI_LINT_VERSION)
 BENCHSTAT = $(BIN)/benchstat-$(BENCHSTAT_VERSION)
@@ -41,12 +44,11 @@ test: deps
 
 # One round after another, so that what is compared alternates.
 bench: deps $(BENCHSTAT)
-	@mkdir -p $(BIN)
 	@for round in $$(seq $(BENCHCOUNT)); do \
-		CHECKBUS_REAL=require $(GO) test -run '^$$' -bench '$(BENCH)' -benchtime 1x -timeout 60m ./internal/bench || exit 1; \
-	done > $(BIN)/bench.txt || { cat $(BIN)/bench.txt; exit 1; }
-	@cat $(BIN)/bench.txt
-	$(BENCHSTAT) -col /pipeline $(BIN)/bench.txt
+		$(BENCHTEST) -benchtime 1x -timeout 60m ./internal/bench || exit 1; \
+	done > $(BENCHOUT) || { cat $(BENCHOUT); exit 1; }
+	@$(BENCHTEST) -benchmem $$($(GO) list ./... | grep -v /internal/bench) >> $(BENCHOUT) || { cat $(BENCHOUT); exit 1; }
+	$(BENCHSTAT) -col /pipeline $(BENCHOUT)
 
 fuzz:
 	@for pkg in $$($(GO) list ./...); do \

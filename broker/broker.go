@@ -55,11 +55,13 @@ type Broker struct {
 	stopping  chan struct{} // closed when Run is about to end
 	count     counters
 	sequence  atomic.Int64 // of messages delivered
+	retained  retainedSizes
 
 	acceptFailed, panicked, slowed, loginRefused, handshakeFailed seldom
 
 	mu       sync.Mutex
 	sessions map[string]*session // by client identifier
+	mostSeen int                 // the most that sessions ever had
 	conns    map[*conn]struct{}  // open now
 }
 
@@ -75,6 +77,7 @@ func New(cfg Config, log *slog.Logger) (*Broker, error) {
 		attempts: NewAttempts(loginAttempts),
 		hashers:  make(chan struct{}, hashers(runtime.GOMAXPROCS(0))),
 		finisher: newFinisher(),
+		retained: retainedSizes{byTopic: map[uint64]int{}},
 		stopping: make(chan struct{}),
 		sessions: map[string]*session{},
 		conns:    map[*conn]struct{}{},
@@ -133,6 +136,7 @@ func (b *Broker) Run(ctx context.Context) error {
 	finishing.Go(b.finish)
 	finishing.Go(b.keepTime)
 	finishing.Go(b.watchCertificates)
+	finishing.Go(b.publishSys)
 	for _, ln := range b.listeners {
 		accepting.Go(func() { b.acceptFrom(ln) })
 		b.log.Info("listening", "address", ln.Addr().String(), "transport", ln.settings.transport())
@@ -164,7 +168,7 @@ func (b *Broker) ending() bool {
 // starts: their names are not Mosquitto's.
 func (b *Broker) silenceSys() {
 	for topic := range b.server.Topics.Retained.GetAll() {
-		if strings.HasPrefix(topic, mqtt.SysPrefix) {
+		if strings.HasPrefix(topic, sysRoot) {
 			b.server.Topics.RetainMessage(packets.Packet{TopicName: topic})
 		}
 	}

@@ -142,6 +142,7 @@ func start(t testing.TB, adapt ...func(*Config)) *gateway {
 	t.Helper()
 	cfg := Default()
 	cfg.Listeners[0].Address = "127.0.0.1:0"
+	cfg.SysInterval = 0
 	for _, f := range adapt {
 		f(&cfg)
 	}
@@ -203,6 +204,21 @@ func (g *gateway) nothingMore(sub *mqtttest.Client) {
 	if p := sub.Next(mqtttest.PUBLISH); p.Topic() != "end" {
 		g.t.Fatalf("delivered: %v", p)
 	}
+}
+
+// allAway waits until no client is connected, and the broker is done with all.
+func (g *gateway) allAway() {
+	g.t.Helper()
+	eventually(g.t, "all clients are away", func() bool {
+		g.Broker.mu.Lock()
+		defer g.Broker.mu.Unlock()
+		for _, s := range g.sessions {
+			if s.refs > 0 {
+				return false
+			}
+		}
+		return true
+	})
 }
 
 // eventually waits until ok holds.

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+	"time"
 )
 
 // Access names the files that say who clients are and what they may do.
@@ -27,6 +28,11 @@ type Config struct {
 	// MaxConnections is how many clients may be connected at once. It also
 	// bounds the sessions kept for clients that are away.
 	MaxConnections int `toml:"max_connections"`
+	// SysInterval is how often the figures below $SYS are published, 1 s or
+	// more; 0 is never.
+	SysInterval time.Duration `toml:"sys_interval"`
+	// Version is what $SYS/broker/version says of the gateway.
+	Version string `toml:"-"`
 }
 
 // Default returns the settings of a broker for this machine alone.
@@ -35,6 +41,7 @@ func Default() Config {
 		Listeners:      []Listener{{Address: "127.0.0.1:1883"}},
 		MaxPacket:      2_000_000,
 		MaxConnections: 10_000,
+		SysInterval:    10 * time.Second,
 	}
 }
 
@@ -73,6 +80,9 @@ func (c Config) Validate() error {
 	}
 	if c.MaxConnections < 1 {
 		errs = append(errs, fmt.Errorf("broker.max_connections: %d is not positive", c.MaxConnections))
+	}
+	if c.SysInterval != 0 && c.SysInterval < time.Second {
+		errs = append(errs, fmt.Errorf("broker.sys_interval: %v is neither 0s nor 1s or more", c.SysInterval))
 	}
 	return errors.Join(errs...)
 }

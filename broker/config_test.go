@@ -4,6 +4,7 @@ import (
 	"log/slog"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/BurntSushi/toml"
 )
@@ -38,7 +39,9 @@ func TestValidateNamesEveryMistake(t *testing.T) {
 		"the same twice":   {listen("[::1]:1883", "[::1]:1883"), `listener[1].address: [::1]:1883 is listener[0]'s already`},
 		"any port twice":   {listen("127.0.0.1:0", "127.0.0.1:0"), ""},
 		"all kinds":        {listen("127.0.0.1:1883", "[::1]:1884", "unix:/run/mqtt"), ""},
-		"packet too large": {Config{Default().Listeners, Access{}, 268435456, 1}, "broker.max_packet: 268435456 is not in 1024 to 268435455"},
+		"$SYS too often":   {Config{Listeners: Default().Listeners, MaxPacket: 1024, MaxConnections: 1, SysInterval: 999 * time.Millisecond}, "broker.sys_interval: 999ms is neither 0s nor 1s or more"},
+		"$SYS never":       {Config{Listeners: Default().Listeners, MaxPacket: 1024, MaxConnections: 1}, ""},
+		"packet too large": {Config{Listeners: Default().Listeners, MaxPacket: 268435456, MaxConnections: 1}, "broker.max_packet: 268435456 is not in 1024 to 268435455"},
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
@@ -61,13 +64,14 @@ func TestSettingsAreReadByTheirKeys(t *testing.T) {
 	meta, err := toml.NewDecoder(strings.NewReader(`
 max_packet = 4096
 max_connections = 7
+sys_interval = "5s"
 [[listener]]
 address = "unix:/run/mqtt"
 `)).Decode(&c)
 	if err != nil || len(meta.Undecoded()) > 0 {
 		t.Fatal(err, meta.Undecoded())
 	}
-	if c.MaxPacket != 4096 || c.MaxConnections != 7 || len(c.Listeners) != 1 || c.Listeners[0].Address != "unix:/run/mqtt" {
+	if c.MaxPacket != 4096 || c.MaxConnections != 7 || c.SysInterval != 5*time.Second || len(c.Listeners) != 1 || c.Listeners[0].Address != "unix:/run/mqtt" {
 		t.Errorf("read %+v", c)
 	}
 }

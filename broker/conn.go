@@ -49,7 +49,7 @@ type conn struct {
 	fresh       bool              // a new time limit begins with the next read
 	started     bool              // CONNECT was taken
 	patience    time.Duration     // 1.5 times the keepalive; 0 is for ever
-	version     byte              // 3, 4 or 5
+	version     byte              // 3, 4 or 5; set before anything is written
 	bridge      bool              // CONNECT said so
 	problemInfo bool              // reason strings are welcome
 	maxOut      uint32            // the largest packet the client takes, in bytes; 0 is any
@@ -67,8 +67,8 @@ type conn struct {
 	senders sync.WaitGroup // the replay goroutine
 
 	goodbye  atomic.Bool   // a DISCONNECT was written
-	left     atomic.Bool   // the library's own cleaning up is done
-	closed   chan struct{} // Close was called, or the peer is gone
+	left     atomic.Bool   // the library cleans up by itself
+	closed   chan struct{} // no more is read
 	detached chan struct{} // the session is free for another connection
 
 	mu      sync.Mutex
@@ -223,6 +223,9 @@ func (c *conn) flush() {
 		c.mu.Unlock()
 		n, err := c.Conn.Write(b)
 		c.counters.bytesOut.Add(int64(n))
+		if err == nil {
+			c.counters.sent(b, c.version == 5)
+		}
 		c.mu.Lock()
 		c.queued -= len(b)
 		c.moved.Broadcast()

@@ -15,6 +15,7 @@ const bridgeBit = 0x80
 // library would refuse or get wrong.
 func (c *conn) connect(pk packets.Packet) packets.Packet {
 	c.started = true
+	c.counters.connects.Add(1)
 	if v := pk.ProtocolVersion; v == 3|bridgeBit || v == 4|bridgeBit {
 		pk.ProtocolVersion &^= bridgeBit
 		c.bridge = true

@@ -29,7 +29,8 @@ func (h *hook) Provides(method byte) bool {
 	switch method {
 	case mqtt.OnConnectAuthenticate, mqtt.OnACLCheck, mqtt.OnSessionEstablish, mqtt.OnSessionEstablished,
 		mqtt.OnDisconnect, mqtt.OnPacketRead, mqtt.OnPacketEncode, mqtt.OnSubscribe, mqtt.OnSubscribed,
-		mqtt.OnPacketProcessed, mqtt.OnSelectSubscribers, mqtt.OnPublish:
+		mqtt.OnPacketProcessed, mqtt.OnSelectSubscribers, mqtt.OnPublish,
+		mqtt.OnRetainMessage, mqtt.OnRetainedExpired:
 		return true
 	}
 	return false
@@ -78,6 +79,7 @@ func (h *hook) OnDisconnect(cl *mqtt.Client, _ error, _ bool) {
 // OnPacketRead sees every packet of a client before the library does. The
 // library takes only this one error as the end of the connection.
 func (h *hook) OnPacketRead(cl *mqtt.Client, pk packets.Packet) (packets.Packet, error) {
+	h.b.count.packetsIn.Add(1)
 	c := cl.Net.Conn.(*conn)
 	switch pk.FixedHeader.Type {
 	case packets.Connect:
@@ -197,7 +199,9 @@ func (h *hook) OnSelectSubscribers(subs *mqtt.Subscribers, pk packets.Packet) *m
 		return subs
 	}
 	for filter := range subs.Shared {
-		if parts := strings.SplitN(filter, "/", 3); len(parts) == 3 && strings.ContainsAny(parts[2][:1], "+#") {
+		_, rest, _ := strings.Cut(filter, "/") // $share
+		_, rest, _ = strings.Cut(rest, "/")    // the group
+		if strings.HasPrefix(rest, "+") || strings.HasPrefix(rest, "#") {
 			delete(subs.Shared, filter)
 		}
 	}

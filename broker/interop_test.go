@@ -4,7 +4,9 @@ import (
 	"bufio"
 	"bytes"
 	"fmt"
+	"os"
 	"os/exec"
+	"path/filepath"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -189,4 +191,48 @@ func (g *gateway) cut(id string) {
 	if s.conn != nil {
 		_ = s.conn.Conn.Close()
 	}
+}
+
+// A stock Mosquitto bridge, with its defaults, passes messages both ways.
+func TestMosquittoBridge(t *testing.T) {
+	g := start(t)
+	addr := realtest.FreeAddr(t)
+	_, port, _ := strings.Cut(addr, ":")
+	conf := filepath.Join(t.TempDir(), "mosquitto.conf")
+	text := fmt.Sprintf("listener %s 127.0.0.1\nallow_anonymous true\nconnection dc2\naddress %s\ntopic # both 1\nrestart_timeout 1\n", port, g.addr)
+	if err := os.WriteFile(conf, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	mosquitto := exec.Command(realtest.Need(t, "mosquitto"), "-c", conf)
+	if err := mosquitto.Start(); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		_ = mosquitto.Process.Kill()
+		_ = mosquitto.Wait()
+	})
+	eventually(t, "the bridge is there", func() bool { return g.Stats().Subscriptions == 1 })
+
+	there := mqtttest.Dial(t, addr, mqtttest.Options{ID: "there"})
+	there.Subscribe("#", 0)
+	here := g.subscriber("#")
+	there.Publish(mqtttest.Message{Topic: "nagios/web1", Payload: "up", QoS: 1, ID: 1})
+	if m := g.got(t, 1)[0]; m.Topic != "nagios/web1" || string(m.Payload) != "up" {
+		t.Errorf("accept got %+v", m)
+	}
+	g.tellRetained("checkbus/state/web1", "OK")
+	for name, c := range map[string]*mqtttest.Client{"here": here, "there": there} {
+		left := map[string]bool{"nagios/web1": true, "checkbus/state/web1": true}
+		for len(left) > 0 {
+			p, err := c.Read()
+			if err != nil {
+				t.Fatalf("%s: %v", name, err)
+			}
+			if p.Type() == mqtttest.PUBLISH {
+				delete(left, p.Topic())
+			}
+		}
+	}
+	g.nothingMore(here)
+	g.got(t, 1) // no echo
 }

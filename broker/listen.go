@@ -174,6 +174,7 @@ func (b *Broker) track(c *conn, open bool) {
 	defer b.mu.Unlock()
 	if open {
 		b.conns[c] = struct{}{}
+		b.count.sockets.Add(1)
 	} else {
 		delete(b.conns, c)
 	}

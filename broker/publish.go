@@ -25,6 +25,7 @@ var handled = packets.Packet{FixedHeader: packets.FixedHeader{Type: packets.Puba
 // connection.
 func (b *Broker) publish(c *conn, pk packets.Packet) error {
 	b.count.messagesIn.Add(1)
+	b.count.payloadIn.Add(int64(len(pk.Payload)))
 	if code := b.resolve(c, &pk); code != packets.CodeSuccess {
 		return b.disconnect(c.client, code)
 	}

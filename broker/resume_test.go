@@ -54,7 +54,7 @@ func TestReceiveMaximumIsKeptOnResumption(t *testing.T) {
 	sub := g.dial(o)
 	sub.Subscribe("a", 1)
 	sub.Disconnect()
-	eventually(t, "it is away", func() bool { return g.Stats().Connected == 0 })
+	g.allAway()
 	for i := range 10 {
 		g.tell("a", fmt.Sprint(i))
 	}
@@ -79,7 +79,7 @@ func TestMessagesForAClientThatIsAwayComeInOrder(t *testing.T) {
 	sub := g.dial(persistent("sub", false))
 	sub.Subscribe("a", 1)
 	sub.Disconnect()
-	eventually(t, "it is away", func() bool { return g.Stats().Connected == 0 })
+	g.allAway()
 	for round := range 2 {
 		for i := range 100 {
 			g.tell("a", fmt.Sprint(100*round+i))
@@ -91,7 +91,7 @@ func TestMessagesForAClientThatIsAwayComeInOrder(t *testing.T) {
 			}
 		}
 		_ = sub.Close()
-		eventually(t, "it is away", func() bool { return g.Stats().Connected == 0 })
+		g.allAway()
 	}
 }
 
@@ -101,7 +101,7 @@ func TestPacketTooLargeForItsSubscriberDoesNotLockItOut(t *testing.T) {
 	sub := g.dial(o)
 	sub.Subscribe("a", 1)
 	sub.Disconnect()
-	eventually(t, "it is away", func() bool { return g.Stats().Connected == 0 })
+	g.allAway()
 	g.tell("a", strings.Repeat("x", 200))
 	g.tell("a", "small")
 	o.Properties = append(o.Properties, 0x27, 0, 0, 0, 100)

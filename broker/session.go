@@ -41,6 +41,7 @@ type session struct {
 	mu       sync.Mutex
 	conn     *conn               // attached now, or nil
 	deaf     bool                // conn is hung up, and gets no more acknowledgements
+	lasting  bool                // the session outlives conn
 	life     int                 // grows with each clean start
 	queue    []*inbound          // QoS 1 and 2 without an answer, in order of arrival
 	open     map[uint16]*inbound // those of this life, by packet identifier
@@ -89,11 +90,12 @@ func mark(pk *packets.Packet) uint64 {
 	return d.Sum64()
 }
 
-// attach makes c, or nothing, the session's connection; clean begins a new life.
-func (s *session) attach(c *conn, clean bool) {
+// attach makes c the session's connection. clean begins a new life; lasting says
+// that the session outlives c.
+func (s *session) attach(c *conn, clean, lasting bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.conn, s.deaf, s.acks = c, false, nil
+	s.conn, s.deaf, s.acks, s.lasting = c, false, nil, lasting
 	if clean {
 		s.renew()
 	}
@@ -263,7 +265,7 @@ func (s *session) remember(in *inbound) {
 	case in.answer.hangUp || in.answer.code >= packets.ErrUnspecifiedError.Code && in.version == 5:
 	case in.packet.FixedHeader.Qos == 2:
 		s.received[id] = in.mark
-	case in.answer.taken:
+	case in.answer.taken && s.lasting:
 		s.lately.add(in.mark)
 	}
 }

@@ -296,3 +296,35 @@ func TestCleanSessionsLeaveNothing(t *testing.T) {
 		t.Errorf("%d subscriptions are left", n)
 	}
 }
+
+func TestOnlyLastingSessionsRememberWhatTheyTook(t *testing.T) {
+	g := start(t)
+	remembered := func(o mqtttest.Options) int {
+		c := g.dial(o)
+		for id := range uint16(3) {
+			c.Publish(result(id+1, 1, "x"))
+			c.Acked(mqtttest.PUBACK, id+1)
+		}
+		g.Broker.mu.Lock()
+		s := g.sessions[o.ID]
+		g.Broker.mu.Unlock()
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		return len(s.lately.marks)
+	}
+	for name, v5 := range versions {
+		if n := remembered(mqtttest.Options{ID: "clean", V5: v5}); n != 0 {
+			t.Errorf("%s: a clean session remembers %d", name, n)
+		}
+		if n := remembered(persistent("lasting"+name, v5)); n != 3 {
+			t.Errorf("%s: a lasting session remembers %d", name, n)
+		}
+	}
+	var r ring
+	for m := range uint64(lateMarks + 10) {
+		r.add(m)
+	}
+	if len(r.marks) != lateMarks || r.has(9) || !r.has(10) || !r.has(lateMarks+9) {
+		t.Errorf("a ring of %d keeps 9: %t, 10: %t, the last: %t", len(r.marks), r.has(9), r.has(10), r.has(lateMarks+9))
+	}
+}

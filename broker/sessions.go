@@ -33,7 +33,8 @@ func (b *Broker) attach(c *conn, cl *mqtt.Client, clean bool) {
 		s.user, clean = c.rights.user, true
 	}
 	b.arrange(cl.ID, c)
-	s.attach(c, clean)
+	_, lasting := expiry(cl)
+	s.attach(c, clean, lasting)
 	b.mu.Lock()
 	late := s.will
 	s.will, s.kept, s.ends = nil, false, time.Time{}
@@ -55,6 +56,7 @@ func (b *Broker) reserve(id string) *session {
 	if s == nil {
 		s = newSession(id)
 		b.sessions[id] = s
+		b.mostSeen = max(b.mostSeen, len(b.sessions))
 	}
 	s.refs++
 	return s
@@ -190,8 +192,9 @@ func (b *Broker) endSession(s *session) {
 	if cl, ok := b.server.Clients.Get(s.id); ok {
 		b.forget(cl)
 	}
-	s.attach(nil, true)
+	s.leave(nil, true)
 	<-s.turn
+	b.count.expired.Add(1)
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	b.drop(s)

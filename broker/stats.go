@@ -5,13 +5,25 @@ import "sync/atomic"
 // Stats are the broker's figures. Those without another word count since the
 // start.
 type Stats struct {
-	Connected     int64 // clients now
-	Sessions      int64 // clients known now, connected or away
-	Subscriptions int64 // now
-	Retained      int64 // messages now
+	Connected    int64 // clients now
+	Sessions     int64 // clients known now, connected or away
+	MostSessions int64 // the most that Sessions ever was
+	Expired      int64 // sessions ended while their client was away
+	Sockets      int64 // connections accepted
+	Connects     int64 // CONNECT packets
 
+	Subscriptions       int64 // now, shared ones included
+	SharedSubscriptions int64 // now
+	Retained            int64 // messages now
+	Stored              int64 // messages now: retained, or waiting for a client, once for each
+	StoredBytes         int64 // their payloads
+
+	PacketsIn   int64 // of any type, from clients
+	PacketsOut  int64
 	MessagesIn  int64 // PUBLISH packets from clients
-	MessagesOut int64 // PUBLISH packets to clients
+	MessagesOut int64
+	PayloadIn   int64 // bytes of MessagesIn's payloads
+	PayloadOut  int64
 	BytesIn     int64
 	BytesOut    int64
 
@@ -32,24 +44,43 @@ type counters struct {
 	connections, messagesIn, bytesIn, bytesOut atomic.Int64
 	redelivered, denied, slow, refused, panics atomic.Int64
 	unauthorized, handshakes                   atomic.Int64
+	sockets, connects, expired                 atomic.Int64
+	packetsIn, packetsOut, messagesOut         atomic.Int64
+	payloadIn, payloadOut                      atomic.Int64
 }
 
-// Stats returns the figures as they are now. It is cheap, and safe to call at
-// any time.
+// Stats returns the figures as they are now. It may be called at any time, and
+// every second; it goes through all clients, and what waits for them.
 func (b *Broker) Stats() Stats {
 	info := b.server.Info
 	b.mu.Lock()
-	sessions := len(b.sessions)
+	sessions, most := len(b.sessions), b.mostSeen
 	b.mu.Unlock()
+	retained := int64(b.server.Topics.Retained.Len())
+	held := b.held()
 	return Stats{
-		Connected:       atomic.LoadInt64(&info.ClientsConnected),
-		Sessions:        int64(sessions),
-		Subscriptions:   atomic.LoadInt64(&info.Subscriptions),
-		Retained:        int64(b.server.Topics.Retained.Len()),
-		MessagesIn:      b.count.messagesIn.Load(),
-		MessagesOut:     atomic.LoadInt64(&info.MessagesSent),
-		BytesIn:         b.count.bytesIn.Load(),
-		BytesOut:        b.count.bytesOut.Load(),
+		Connected:    atomic.LoadInt64(&info.ClientsConnected),
+		Sessions:     int64(sessions),
+		MostSessions: int64(most),
+		Expired:      b.count.expired.Load(),
+		Sockets:      b.count.sockets.Load(),
+		Connects:     b.count.connects.Load(),
+
+		Subscriptions:       atomic.LoadInt64(&info.Subscriptions),
+		SharedSubscriptions: held.shared,
+		Retained:            retained,
+		Stored:              retained + held.queued,
+		StoredBytes:         b.retained.sum() + held.bytes,
+
+		PacketsIn:   b.count.packetsIn.Load(),
+		PacketsOut:  b.count.packetsOut.Load(),
+		MessagesIn:  b.count.messagesIn.Load(),
+		MessagesOut: b.count.messagesOut.Load(),
+		PayloadIn:   b.count.payloadIn.Load(),
+		PayloadOut:  b.count.payloadOut.Load(),
+		BytesIn:     b.count.bytesIn.Load(),
+		BytesOut:    b.count.bytesOut.Load(),
+
 		Pending:         b.finisher.pending.Load(),
 		Redelivered:     b.count.redelivered.Load(),
 		Denied:          b.count.denied.Load(),

@@ -71,7 +71,7 @@ func TestNoWillAfterADisconnect(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			g := start(t)
 			g.dial(leaving(v5, result(0, 1, "down"))).Disconnect()
-			eventually(t, "the client is gone", func() bool { return g.Stats().Connected == 0 })
+			g.allAway()
 			g.got(t, 0)
 		})
 	}
@@ -82,7 +82,7 @@ func TestNoWillAfterADisconnect(t *testing.T) {
 		t.Run("but with one that asks for it, "+name, func(t *testing.T) {
 			g := start(t)
 			g.dial(leaving(true, result(0, 1, "down"))).Send(packet)
-			eventually(t, "the client is gone", func() bool { return g.Stats().Connected == 0 })
+			g.allAway()
 			g.got(t, 1)
 		})
 	}
@@ -115,7 +115,7 @@ func TestDelayedWill(t *testing.T) {
 	gone := func(t *testing.T) *gateway {
 		g := start(t)
 		_ = g.dial(delayed).Close()
-		eventually(t, "the client is gone", func() bool { return g.Stats().Connected == 0 })
+		g.allAway()
 		g.got(t, 0)
 		return g
 	}
@@ -144,7 +144,7 @@ func TestDelayedWill(t *testing.T) {
 		short := delayed
 		short.Properties = []byte{0x11, 0, 0, 0, 5}
 		_ = g.dial(short).Close()
-		eventually(t, "the client is gone", func() bool { return g.Stats().Connected == 0 })
+		g.allAway()
 		g.expire(time.Now().Add(6 * time.Second))
 		g.got(t, 1)
 	})

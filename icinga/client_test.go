@@ -55,8 +55,10 @@ func FuzzFollow(f *testing.F) {
 func FuzzSubmission(f *testing.F) {
 	f.Add("web1", "disk", "a\nb\t\"\\ <ä>\u2028", "'a b'=1;2;3 c=4", int64(1795290003152931))
 	f.Fuzz(func(t *testing.T, host, service, reason, perfdata string, at int64) {
-		if !utf8.ValidString(host + service + reason + perfdata) {
-			t.Skip()
+		for _, s := range []string{host, service, reason, perfdata} {
+			if !utf8.ValidString(s) {
+				t.Skip("decoding has repaired it")
+			}
 		}
 		at %= 1 << 52
 		r := checks.Result{Object: checks.Object{Host: host, Service: service}, State: checks.Critical, Reason: reason,
@@ -93,5 +95,30 @@ func TestFollowKeepsUpWithObjectsThatComeAndGo(t *testing.T) {
 	}
 	if !o.has(created) || o.has(deleted) || o.size() != 1 {
 		t.Errorf("after the events: created %t, deleted %t, %d objects", o.has(created), o.has(deleted), o.size())
+	}
+}
+
+func TestAnObjectThatIsGoneForAWhileKeepsItsMark(t *testing.T) {
+	o, now := newObjects(), time.Now()
+	r := checks.Result{Object: service("disk"), Executed: now, Seq: 7}
+	list := func(held ...int64) (lost bool) {
+		o.beginList()
+		for _, at := range held {
+			_, lost = o.add(r.Object, at, now)
+		}
+		o.endList()
+		return lost
+	}
+	list(0)
+	o.acknowledge(&r)
+	list()
+	if o.has(r.Object) {
+		t.Error("an object that is not in the list is there")
+	}
+	if !list(now.Add(-time.Second).UnixMicro()) {
+		t.Error("what was acknowledged before the object was gone is not missed")
+	}
+	if list(now.UnixMicro()) {
+		t.Error("missed although Icinga holds it")
 	}
 }

@@ -6,16 +6,18 @@ import (
 	"encoding/pem"
 	"errors"
 	"fmt"
-	"io"
 	"net/http"
 	"net/http/httptest"
 	"os"
 	"path/filepath"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
+	"time"
 
 	"checkbus/checks"
+	"checkbus/internal/realtest"
 )
 
 // A fakeIcinga has one host web1 with any service, and answers as a test says,
@@ -27,6 +29,7 @@ type fakeIcinga struct {
 	answer func(submission) (status int, body string)
 
 	mu        sync.Mutex
+	pid       int                // of the worker
 	submitted []string           // names of services, in order
 	held      map[string]float64 // execution_start by name
 }
@@ -34,15 +37,9 @@ type fakeIcinga struct {
 func newFakeIcinga(t testing.TB, answer func(submission) (int, string)) (*fakeIcinga, Config) {
 	f := &fakeIcinga{t: t, answer: answer, held: make(map[string]float64)}
 	mux := http.NewServeMux()
-	mux.HandleFunc("GET /v1/status/IcingaApplication", func(w http.ResponseWriter, _ *http.Request) {
-		io.WriteString(w, `{"results":[{"status":{"icingaapplication":{"app":{"pid":1,"program_start":1795294667.035332}}}}]}`)
-	})
-	mux.HandleFunc("GET /v1/objects/hosts", func(w http.ResponseWriter, _ *http.Request) {
-		io.WriteString(w, `{"results":[{"name":"web1"}]}`)
-	})
-	mux.HandleFunc("GET /v1/objects/services", func(w http.ResponseWriter, _ *http.Request) {
-		io.WriteString(w, `{"results":[]}`)
-	})
+	mux.HandleFunc("GET /v1/status/IcingaApplication", f.status)
+	mux.HandleFunc("GET /v1/objects/hosts", says(`{"results":[{"name":"web1"}]}`))
+	mux.HandleFunc("GET /v1/objects/services", f.objects)
 	mux.HandleFunc("GET /v1/objects/services/{name}", f.object)
 	mux.HandleFunc("POST /v1/events", func(w http.ResponseWriter, r *http.Request) {
 		w.(http.Flusher).Flush()
@@ -61,6 +58,26 @@ func newFakeIcinga(t testing.TB, answer func(submission) (int, string)) (*fakeIc
 		t.Fatal(err)
 	}
 	return f, cfg
+}
+
+func says(body string) http.HandlerFunc {
+	return func(w http.ResponseWriter, _ *http.Request) { fmt.Fprint(w, body) }
+}
+
+func (f *fakeIcinga) status(w http.ResponseWriter, _ *http.Request) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	fmt.Fprintf(w, `{"results":[{"status":{"icingaapplication":{"app":{"pid":%d,"program_start":1795294667.035332}}}}]}`, f.pid)
+}
+
+func (f *fakeIcinga) objects(w http.ResponseWriter, _ *http.Request) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	var list []string
+	for name, at := range f.held {
+		list = append(list, fmt.Sprintf(`{"name":%q,"attrs":{"last_check_result":{"execution_start":%f}}}`, name, at))
+	}
+	fmt.Fprintf(w, `{"results":[%s]}`, strings.Join(list, ","))
 }
 
 func (f *fakeIcinga) object(w http.ResponseWriter, r *http.Request) {
@@ -92,7 +109,7 @@ func (f *fakeIcinga) submit(w http.ResponseWriter, r *http.Request) {
 		panic(http.ErrAbortHandler) // the connection breaks
 	}
 	w.WriteHeader(status)
-	io.WriteString(w, body)
+	fmt.Fprint(w, body)
 }
 
 const success = `{"results":[{"code":200,"status":"Successfully processed check result."}]}`
@@ -198,4 +215,60 @@ func TestAResultWithoutAnAnswerIsNotSentTwice(t *testing.T) {
 			}
 		})
 	}
+}
+
+// Connections may outlive the worker process, as behind a proxy.
+func TestAnotherWorkerProcessIsAskedWhatItHolds(t *testing.T) {
+	f, cfg := newFakeIcinga(t, func(submission) (int, string) { return http.StatusOK, success })
+	g := newGateway(t, cfg)
+	g.times.look = 5 * time.Millisecond
+	g.start()
+	disk := service("disk")
+	if rejected := g.deliver(checks.Result{Object: disk}); rejected != nil {
+		t.Fatal(rejected)
+	}
+	f.mu.Lock()
+	f.held["web1!disk"] = 1
+	f.pid++
+	f.mu.Unlock()
+	realtest.Eventually(t, 20*time.Second, "the result to be sent again", func() bool {
+		f.mu.Lock()
+		defer f.mu.Unlock()
+		return micros(f.held["web1!disk"]) == g.last[disk].Executed.UnixMicro()
+	})
+}
+
+func TestAnObjectThatTakesNothingDoesNotHoldUpTheOthers(t *testing.T) {
+	var inactive atomic.Bool
+	f, cfg := newFakeIcinga(t, func(s submission) (int, string) {
+		if inactive.Load() && s.Service == "web1!inactive" {
+			return http.StatusServiceUnavailable, `{"results":[{"code":503,"status":"inactive"}]}`
+		}
+		return http.StatusOK, success
+	})
+	g := newGateway(t, cfg)
+	g.times.look, g.times.retry = 5*time.Millisecond, 5*time.Millisecond
+	g.start()
+	odd, even := service("inactive"), service("active")
+	if rejected := g.deliver(checks.Result{Object: odd}, checks.Result{Object: even}); rejected != nil {
+		t.Fatal(rejected)
+	}
+	inactive.Store(true)
+	f.mu.Lock()
+	f.held["web1!inactive"], f.held["web1!active"] = 1, 1
+	f.pid++
+	f.mu.Unlock()
+	has := func(o checks.Object) func() bool {
+		return func() bool {
+			f.mu.Lock()
+			defer f.mu.Unlock()
+			return micros(f.held[o.String()]) == g.last[o].Executed.UnixMicro()
+		}
+	}
+	realtest.Eventually(t, 20*time.Second, "the other object", has(even))
+	if rejected := g.deliver(checks.Result{Object: even}); rejected != nil {
+		t.Fatal(rejected)
+	}
+	inactive.Store(false)
+	realtest.Eventually(t, 20*time.Second, "the object that is active again", has(odd))
 }

@@ -26,7 +26,7 @@ type objects struct {
 	listed  uint32 // the number of the newest complete list; 0: none yet
 	listing uint32 // the number of the newest list, complete or not
 	absent  map[checks.Object]time.Time
-	ignored map[checks.Object]struct{}
+	ignored map[checks.Object]struct{} // their last result waits to be offered again
 }
 
 // A mark is how far the results of one object have come.

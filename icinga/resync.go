@@ -120,13 +120,25 @@ func (s *Sink) restore(ctx context.Context, l *lane, o loss) error {
 		return nil
 	}
 	err = l.deliver(ctx, &r)
-	switch {
-	case err == nil:
+	if err == nil {
 		s.counters.resent.Add(1)
-	case errors.Is(err, checks.ErrRejected):
-		s.objects.forget(o.Object)
+	}
+	return s.settled(&r, err)
+}
+
+// settled notes the verdict on a result that was offered again, and returns
+// only what concerns all others too. A result that its object does not take
+// now is offered again later.
+func (s *Sink) settled(r *checks.Result, verdict error) error {
+	out := (*outageError)(nil)
+	switch {
+	case verdict == nil:
+	case errors.Is(verdict, checks.ErrRejected):
+		s.objects.forget(r.Object)
+	case errors.As(verdict, &out):
+		return verdict
 	default:
-		return err
+		s.objects.ignore(r)
 	}
 	return nil
 }
@@ -140,8 +152,8 @@ func (s *Sink) last(o checks.Object) (checks.Result, bool, error) {
 	return r, ok && r.Seq == s.objects.seq(o), nil
 }
 
-// retryIgnored offers the results again that Icinga ignored because a parent
-// was unreachable. It gives up for now when many in a row still are.
+// retryIgnored offers the results again that Icinga did not store, because a
+// parent was unreachable. It gives up for now when many in a row still are.
 func (s *Sink) retryIgnored(ctx context.Context, c *core) error {
 	list := s.objects.ignoredObjects(maxRetries)
 	if len(list) == 0 {
@@ -172,12 +184,9 @@ func (s *Sink) retry(ctx context.Context, l *lane, o checks.Object) error {
 	if err != nil {
 		return err
 	}
-	if ok {
-		err = l.deliver(ctx, &r)
-	}
-	if !ok || errors.Is(err, checks.ErrRejected) {
+	if !ok {
 		s.objects.forget(o)
 		return nil
 	}
-	return err
+	return s.settled(&r, l.deliver(ctx, &r))
 }

@@ -185,6 +185,13 @@ func (s *Sink) Knows(o checks.Object) bool {
 	return s.objects.has(o) || !s.objects.isAbsent(o, time.Now())
 }
 
+// Up reports whether Icinga is there and takes results.
+func (s *Sink) Up() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.session != nil
+}
+
 // Stats are figures for an operator.
 type Stats struct {
 	URL      string // of the Icinga in use; "" while none is

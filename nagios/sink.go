@@ -4,6 +4,7 @@ import (
 	"context"
 	"log/slog"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"checkbus/checks"
@@ -20,7 +21,7 @@ type Sink struct {
 
 	mu      sync.Mutex // one Submit at a time
 	outbox  *outbox    // nil: plain lines
-	isDown  bool
+	isDown  atomic.Bool
 	isStuck bool
 }
 
@@ -67,6 +68,20 @@ func (s *Sink) Submit(ctx context.Context, results []checks.Result) []error {
 // was read.
 func (s *Sink) Knows(o checks.Object) bool { return s.objects.knows(o) }
 
+// Up reports whether the core reads its command file, and has taken what it was
+// last told.
+func (s *Sink) Up() bool {
+	if s.isDown.Load() {
+		return false
+	}
+	p, err := openPipe(s.cfg.CommandFile)
+	if err != nil {
+		return false
+	}
+	p.close()
+	return true
+}
+
 // Run follows the core's object cache until ctx ends.
 func (s *Sink) Run(ctx context.Context) error { return s.objects.follow(ctx) }
 
@@ -83,8 +98,7 @@ func (s *Sink) Close() error {
 
 // down notes that the core cannot be reached, and logs the first of a series.
 func (s *Sink) down(err error) {
-	if !s.isDown {
-		s.isDown = true
+	if !s.isDown.Swap(true) {
 		s.log.Warn("core unreachable", "err", err)
 	}
 }
@@ -102,8 +116,8 @@ func (s *Sink) slow(err error, patience time.Duration) {
 
 // up notes that the core has taken something, and logs it after an outage.
 func (s *Sink) up() {
-	if s.isDown {
-		s.isDown, s.isStuck = false, false
+	if s.isDown.Swap(false) {
+		s.isStuck = false
 		s.log.Info("core back")
 	}
 }

@@ -16,12 +16,6 @@ import (
 // as MQTT 3.1.1 has none for a publish and Mosquitto filters what a
 // subscription delivers, a witness who may do it tells refused from silent.
 func aclDeny(ctx context.Context, p *probe) (finding, error) {
-	if p.payload == "" {
-		p.payload = "check_mqtt " + random(8)
-	}
-	if p.deny == "publish" && !p.given["qos"] {
-		p.qos = 1 // which MQTT 5 answers
-	}
 	witness, err := p.openWitness(ctx)
 	if err != nil {
 		return finding{}, err
@@ -41,6 +35,11 @@ func aclDeny(ctx context.Context, p *probe) (finding, error) {
 	case errors.As(err, &no) && no.deniesAccess():
 		return found("as it must be, " + no.Error()), nil
 	case err != nil && isClosed(err):
+		again, err := p.open(ctx, p.id, nil) // it must live to have refused
+		if err != nil {
+			return finding{}, err
+		}
+		again.close()
 		return found(fmt.Sprintf("as it must be, the broker closed the connection on %s %s", p.deny, p.topic)), nil
 	case err != nil:
 		return finding{}, err

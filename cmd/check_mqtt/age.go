@@ -19,9 +19,6 @@ type ages map[string]time.Time
 // age finds the topic that has been silent longest: by the time stamp in its
 // payload, else by when a live message came within the window.
 func age(ctx context.Context, p *probe) (finding, error) {
-	if p.timePath == "" {
-		p.retained = "ignore"
-	}
 	spoke, bad, err := p.lastSpoken(ctx)
 	if err != nil {
 		return finding{}, err
@@ -81,6 +78,9 @@ func (p *probe) judgeAges(spoke ages, now time.Time) finding {
 	text := fmt.Sprintf("%s spoke %s ago", oldest, showSpan(silent))
 	if len(topics) > 1 {
 		text += fmt.Sprintf(", %d topics", len(topics))
+	}
+	if len(topics) == maxTopics {
+		text += " and perhaps more"
 	}
 	f := found(text, p.limited(seconds("age", silent))).
 		with("topic", oldest).with("age", showSpan(silent)).with("value", fmt.Sprintf("%.3f", silent.Seconds()))

@@ -29,6 +29,7 @@ type client struct {
 	version   byte // protocol level: 4 or 5
 	trace     *trace
 	onMessage func(message) // called for every PUBLISH that comes in
+	deadline  time.Time     // of every write; zero for none
 
 	inbox   chan arrival
 	readErr error // why the inbox was closed
@@ -61,9 +62,7 @@ func newClient(ctx context.Context, conn net.Conn, version byte, tr *trace) *cli
 		ping:      time.NewTimer(0),
 	}
 	c.ping.Stop()
-	if deadline, ok := ctx.Deadline(); ok {
-		conn.SetWriteDeadline(deadline)
-	}
+	c.deadline, _ = ctx.Deadline()
 	c.reader.Go(c.read)
 	return c
 }
@@ -254,6 +253,9 @@ func (c *client) send(pk packets.Packet) error {
 	}
 	c.trace.sent(pk)
 	c.restPing()
+	if err := c.conn.SetWriteDeadline(c.deadline); err != nil {
+		return err
+	}
 	_, err = c.conn.Write(data)
 	return err
 }
@@ -282,8 +284,9 @@ func (c *client) nextID() uint16 {
 
 // close says goodbye, so that no will is published, and ends the connection.
 func (c *client) close() {
-	c.conn.SetWriteDeadline(time.Now().Add(100 * time.Millisecond))
-	c.send(packets.Packet{FixedHeader: packets.FixedHeader{Type: packets.Disconnect}})
+	c.deadline = time.Now().Add(20 * time.Millisecond)
+	// Where the broker does not take it any more, nothing is lost.
+	_ = c.send(packets.Packet{FixedHeader: packets.FixedHeader{Type: packets.Disconnect}})
 	c.drop()
 }
 

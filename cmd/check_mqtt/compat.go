@@ -63,7 +63,10 @@ func parseJpmens(args []string) (*settings, error) {
 	if err := s.read(j.options(s), args); err != nil || s.help || s.show {
 		return s, err
 	}
-	s.given = map[string]bool{"expect": true, "transport": true, "qos": true, "password": s.given["password"]}
+	if s.user == "" {
+		s.password = "" // as there
+	}
+	s.given = map[string]bool{"expect": true, "topic": true, "transport": true, "qos": true, "password": s.given["password"]}
 	if len(j.warning)+len(j.critical) > 0 {
 		s.compare.operator = "any"
 	}

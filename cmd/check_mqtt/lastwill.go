@@ -16,7 +16,7 @@ func lastWill(ctx context.Context, p *probe) (finding, error) {
 		return finding{}, err
 	}
 	defer observer.close()
-	to, e := p.newEcho()
+	e := p.newEcho()
 	observer.onMessage = e.take
 	p.phases.enter("subscribe")
 	if err := observer.subscribe(ctx, p.qos, e.from); err != nil {
@@ -24,7 +24,7 @@ func lastWill(ctx context.Context, p *probe) (finding, error) {
 	}
 	mortal := p.id
 	mortal.clientID += "will"
-	c, err := p.open(ctx, mortal, &will{topic: to, payload: []byte(p.payload), qos: p.qos})
+	c, err := p.open(ctx, mortal, &will{topic: p.topic, payload: []byte(p.payload), qos: p.qos})
 	if err != nil {
 		return finding{}, err
 	}

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -78,7 +79,7 @@ func alert(item checks.Perfdata, state checks.State) string {
 	if state == checks.Critical {
 		limit = item.Critical
 	}
-	value, _, _ := strings.Cut(checks.Perfdata{Label: "x", Value: item.Value, Unit: item.Unit}.String()[2:], ";")
+	value := strconv.FormatFloat(item.Value, 'f', -1, 64) + item.Unit
 	verb := "is outside"
 	if strings.HasPrefix(limit.String(), "@") {
 		verb = "is within"

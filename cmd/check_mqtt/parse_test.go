@@ -236,8 +236,11 @@ func FuzzExpression(f *testing.F) {
 	f.Add("'", "x")
 	f.Fuzz(func(t *testing.T, text, payload string) {
 		var e expression
-		if e.set(text) == nil {
-			e.holds(payload)
+		if e.set(text) != nil {
+			return
+		}
+		if _, err := e.holds(payload); err != nil && err.Error() == "" {
+			t.Error("an error without a text")
 		}
 	})
 }

@@ -7,6 +7,7 @@ import (
 	"io"
 	"net"
 	"strconv"
+	"strings"
 	"sync"
 	"time"
 
@@ -29,9 +30,9 @@ var (
 var peers = map[string]peer{
 	"silent":        func(c net.Conn) { wait(c) },
 	"closes-at-tcp": func(net.Conn) {},
-	"garbage":       func(c net.Conn) { c.Write(bytes.Repeat([]byte("HTTP/1.1 400 Bad Request\r\n"), 9)); wait(c) },
-	"not-mqtt":      func(c net.Conn) { c.Write([]byte{0xF7, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF}); wait(c) },
-	"huge":          func(c net.Conn) { c.Write([]byte{0x30, 0xFF, 0xFF, 0xFF, 0x7F}); wait(c) },
+	"garbage":       func(c net.Conn) { says(c, strings.Repeat("HTTP/1.1 400 Bad Request\r\n", 9)); wait(c) },
+	"not-mqtt":      func(c net.Conn) { says(c, "\xF7\xFF\xFF\xFF\xFF\xFF"); wait(c) },
+	"huge":          func(c net.Conn) { says(c, "\x30\xFF\xFF\xFF\x7F"); wait(c) },
 	"dribble":       dribble,
 
 	"closes-at-connect":   func(c net.Conn) { steps(c, nil) },
@@ -59,15 +60,19 @@ func steps(c net.Conn, answers ...[]byte) {
 		if _, err := c.Read(buf); err != nil {
 			return
 		}
-		c.Write(a)
+		says(c, string(a))
 	}
 }
 
-func wait(c net.Conn) { io.Copy(io.Discard, c) }
+// says writes to a client that may be gone already.
+func says(c net.Conn, text string) { _, _ = io.WriteString(c, text) }
+
+// wait reads until the client goes.
+func wait(c net.Conn) { _, _ = io.Copy(io.Discard, c) }
 
 // dribble sends the beginning of a packet, a byte at a time, for ever.
 func dribble(c net.Conn) {
-	c.Write([]byte{0x30, 0xFF, 0xFF, 0x7F})
+	says(c, "\x30\xFF\xFF\x7F")
 	for {
 		if _, err := c.Write([]byte{'x'}); err != nil {
 			return
@@ -140,9 +145,13 @@ func startGatewayd(ts *testscript.TestScript, neg bool, args []string) {
 	var done sync.WaitGroup
 	done.Go(func() {
 		for ctx.Err() == nil {
-			c.listen(ctx, func() bool { return len(results) > 0 })
+			if c.listen(ctx, func() bool { return len(results) > 0 }) != nil {
+				return // the broker has ended
+			}
 			for _, m := range results {
-				answerResult(ctx, c, m)
+				if answerResult(ctx, c, m) != nil {
+					return
+				}
 			}
 			results = nil
 		}
@@ -154,18 +163,23 @@ func startGatewayd(ts *testscript.TestScript, neg bool, args []string) {
 	})
 }
 
-func answerResult(ctx context.Context, c *client, m message) {
+func answerResult(ctx context.Context, c *client, m message) error {
 	for item := range (checks.Decoder{Root: "nagios"}).Decode(m.topic, m.payload, time.Now(), "script") {
 		o := item.Result.Object
 		if o.Host == "stranger" {
-			c.publish(ctx, message{topic: "checkbus/rejected/probe", payload: []byte(`{"reason":"unknown object"}`)})
-			return
+			return c.publish(ctx, message{topic: "checkbus/rejected/probe", payload: []byte(`{"reason":"unknown object"}`)})
 		}
 		for _, reason := range []string{"another result", item.Result.Reason} {
-			payload, _ := json.Marshal(verdict{State: item.Result.State.String(), Type: "hard", Origin: "gateway", Reason: reason})
-			c.publish(ctx, message{topic: o.Topic(stateRoot), payload: payload})
+			payload, err := json.Marshal(verdict{State: item.Result.State.String(), Type: "hard", Origin: "gateway", Reason: reason})
+			if err != nil {
+				return err
+			}
+			if err := c.publish(ctx, message{topic: o.Topic(stateRoot), payload: payload}); err != nil {
+				return err
+			}
 		}
 	}
+	return nil
 }
 
 // startPublisher publishes again and again, beginning now.

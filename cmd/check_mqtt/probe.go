@@ -37,14 +37,15 @@ type finding struct {
 // errLocal: the fault is on this side, in a file that an option names.
 var errLocal = errors.New("cannot begin")
 
-// run checks, and always ends: when the mode does not come back in time, it is
-// left behind for the process's end to stop.
+// run checks, and always ends: a part of the time-out is kept back for the mode
+// to say what it found, and where it does not come back at all, it is left
+// behind for the process's end to stop.
 func run(s *settings) finding {
 	p := &probe{settings: s, started: time.Now()}
 	if s.verbose >= 3 {
 		p.trace = new(trace)
 	}
-	reserve := min(s.timeout/10, 100*time.Millisecond)
+	reserve := min(s.timeout/5, 500*time.Millisecond)
 	ctx, cancel := context.WithTimeout(context.Background(), s.timeout-reserve)
 	defer cancel()
 	result := make(chan finding, 1)
@@ -52,7 +53,7 @@ func run(s *settings) finding {
 	select {
 	case f := <-result:
 		return f
-	case <-time.After(s.timeout - reserve/2):
+	case <-time.After(s.timeout - reserve/5):
 		return p.timedOut()
 	}
 }
@@ -110,6 +111,8 @@ func (p *probe) hints() map[string]string {
 		"connect": "the broker did not answer the CONNECT",
 		"echo":    "no echo came back: the broker may deny publishing or reading the topic without a word",
 		"will":    "the will was not published, or may not be read",
+		"witness": "the witness may not do it either",
+		"state":   "the gateway published neither a state nor a rejection for the result",
 	}
 }
 
@@ -151,18 +154,6 @@ func (p *probe) details() []string {
 		lines = append(lines, p.tlsDetails()...)
 	}
 	return append(lines, p.trace.text()...)
-}
-
-func (p *probe) tlsDetails() []string {
-	if p.state.Version == 0 {
-		return nil
-	}
-	lines := []string{tls.VersionName(p.state.Version) + " " + tls.CipherSuiteName(p.state.CipherSuite)}
-	for _, cert := range p.state.PeerCertificates {
-		lines = append(lines, fmt.Sprintf("certificate %s, issued by %s, ends %s",
-			cert.Subject, cert.Issuer, cert.NotAfter.UTC().Format(time.RFC3339)))
-	}
-	return lines
 }
 
 // found is a finding with a text, judged by its performance data.

@@ -10,9 +10,6 @@ import (
 
 // rate counts what comes in on a filter within the window.
 func rate(ctx context.Context, p *probe) (finding, error) {
-	if !p.given["retained"] {
-		p.retained = "ignore"
-	}
 	c, err := p.open(ctx, p.id, nil)
 	if err != nil {
 		return finding{}, err

@@ -3,7 +3,6 @@ package main
 import (
 	"context"
 	"fmt"
-	"os"
 	"time"
 
 	"checkbus/checks"
@@ -48,7 +47,7 @@ func roundtrip(ctx context.Context, p *probe) (finding, error) {
 		return finding{}, err
 	}
 	defer c.close()
-	to, e := p.newEcho()
+	e := p.newEcho()
 	c.onMessage = e.take
 	p.phases.enter("subscribe")
 	if err := c.subscribe(ctx, p.qos, e.from); err != nil {
@@ -56,7 +55,7 @@ func roundtrip(ctx context.Context, p *probe) (finding, error) {
 	}
 	p.phases.enter("publish")
 	sent := time.Now()
-	if err := c.publish(ctx, message{topic: to, payload: []byte(p.payload), qos: p.qos}); err != nil {
+	if err := c.publish(ctx, message{topic: p.topic, payload: []byte(p.payload), qos: p.qos}); err != nil {
 		return finding{}, err
 	}
 	p.phases.enter("echo")
@@ -73,35 +72,19 @@ func roundtrip(ctx context.Context, p *probe) (finding, error) {
 	return p.echoed(e, e.received.at.Sub(sent)), nil
 }
 
-// newEcho settles topics and payload: to is where to publish.
-func (p *probe) newEcho() (to string, e *echo) {
-	if p.payload == "" {
-		p.payload = "check_mqtt " + random(8)
-	}
-	e = &echo{from: p.topic, right: p.compare}
+// newEcho is what to wait for after publishing to --topic.
+func (p *probe) newEcho() *echo {
+	e := &echo{from: p.topic, own: !p.given["topic"], right: p.compare}
 	if !p.given["expect"] {
 		e.right.want = p.payload
 	}
 	if p.json != "" {
 		e.json = &p.jsonPath
 	}
-	if p.topic == "" {
-		p.topic = ownTopic()
-		e.from, e.own = p.topic, true
-	}
 	if p.replyTopic != "" {
 		e.from, e.own = p.replyTopic, true
 	}
-	return p.topic, e
-}
-
-// ownTopic is a topic that nobody else uses.
-func ownTopic() string {
-	host, err := os.Hostname()
-	if err != nil {
-		host = "unknown"
-	}
-	return "check_mqtt/" + host + "/" + random(8)
+	return e
 }
 
 func (p *probe) wrongEcho(e *echo) finding {

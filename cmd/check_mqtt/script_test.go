@@ -118,17 +118,17 @@ func startDaemon(ts *testscript.TestScript, name, text, program string, args ...
 		ts.Check(cmd.Start())
 		exited := make(chan struct{})
 		go func() {
-			cmd.Wait()
+			_ = cmd.Wait() // how it ends says nothing: the script ends it
 			close(exited)
 		}()
 		if answers(ts, ports, exited) {
 			ts.Defer(func() {
-				cmd.Process.Kill()
+				_ = cmd.Process.Kill() // it may have ended by itself
 				<-exited
 			})
 			return
 		}
-		cmd.Process.Kill()
+		_ = cmd.Process.Kill()
 		<-exited
 		ts.Logf("%s", log.String())
 		for _, p := range ports {

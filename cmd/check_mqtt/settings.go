@@ -108,10 +108,22 @@ func (s *settings) finish() error {
 		s.port = ports[s.transport]
 	}
 	if s.window == 0 {
-		s.window = s.mode.window
+		s.window = min(s.mode.window, s.timeout/2)
 	}
 	if s.missingState == checks.Pending {
 		s.missingState = s.mode.missing
+	}
+	if s.payload == "" {
+		s.payload = "check_mqtt " + random(8)
+	}
+	if s.topic == "" && s.mode.publishes && !s.mode.needsTopic {
+		s.topic = ownTopic()
+	}
+	if !s.given["retained"] && (s.mode.name == "rate" || s.mode.name == "age" && s.timePath == "") {
+		s.retained = "ignore" // it says nothing about when
+	}
+	if !s.given["qos"] && s.deny == "publish" {
+		s.qos = 1 // which MQTT 5 answers
 	}
 	return errors.Join(s.compare.compile(), s.settleRanges(), s.conflicts())
 }
@@ -145,9 +157,12 @@ func (s *settings) conflicts() error {
 		{(s.cert == "") != (s.key == ""), "--cert and --key belong together"},
 		{s.given["path"] && s.transport != "ws" && s.transport != "wss", "--path needs --transport ws or wss"},
 		{s.given["password"] && s.given["password-file"], "--password and --password-file exclude each other"},
+		{s.user == "" && s.version == 4 && (s.password != "" || s.passFile != ""), "a password needs --user with MQTT 3.1.1"},
+		{s.given["operator"] && !s.given["expect"], "--operator needs --expect"},
+		{s.mode.name == "roundtrip" && s.json != "" && !s.given["expect"], "--json needs --expect"},
 		{!s.clean && s.clientID == "", "--clean false needs a --client-id to keep the session of"},
 		{s.window >= s.timeout, fmt.Sprintf("--window %v does not fit into --timeout %v", s.window, s.timeout)},
-		{s.replyTopic != "" && s.topic == "", "--reply-topic needs --topic"},
+		{s.replyTopic != "" && !s.given["topic"], "--reply-topic needs --topic"},
 		{(s.ageWarning != "" || s.ageCritical != "") && s.timePath == "", "--age-warning and --age-critical need --time-path"},
 		{s.mode.name == "age" && s.given["retained"] && s.retained != "ignore" && s.timePath == "", "retained messages have no age without --time-path"},
 		{s.mode.name == "sys" && len(s.values) == 0, "--value is required by mode sys"},
@@ -198,15 +213,24 @@ func readPassword(file string) (string, error) {
 	}
 	defer f.Close()
 	line, err := bufio.NewReader(io.LimitReader(f, 64<<10)).ReadString('\n')
-	if err != nil && err != io.EOF {
+	if err != nil && !errors.Is(err, io.EOF) {
 		return "", err
 	}
 	return strings.TrimRight(line, "\r\n"), nil
 }
 
+// ownTopic is a topic that nobody else uses.
+func ownTopic() string {
+	host, err := os.Hostname()
+	if err != nil {
+		host = "unknown"
+	}
+	return "check_mqtt/" + host + "/" + random(8)
+}
+
 // random is n random bytes in hexadecimal.
 func random(n int) string {
 	b := make([]byte, n)
-	rand.Read(b)
+	rand.Read(b) // never fails
 	return hex.EncodeToString(b)
 }

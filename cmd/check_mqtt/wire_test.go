@@ -5,7 +5,13 @@ import (
 	"bytes"
 	"errors"
 	"io"
+	"net"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"sync"
 	"testing"
+	"time"
 
 	"github.com/mochi-mqtt/server/v2/packets"
 )
@@ -68,5 +74,42 @@ func TestTraceIsBounded(t *testing.T) {
 	lines := tr.text()
 	if len(lines) != maxTrace+1 || lines[maxTrace] != "... and 5 packets more" {
 		t.Errorf("%d lines, the last %q", len(lines), lines[len(lines)-1])
+	}
+}
+
+// A check ends within its time-out on the clock of whoever runs it.
+func TestEndsWithinTheTimeout(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "check_mqtt")
+	buildPlugin(t, file)
+	const limit = 2 * time.Second
+	for _, kind := range []string{"silent", "dribble", "only-connack", "floods", "never-echoes"} {
+		t.Run(kind, func(t *testing.T) {
+			t.Parallel()
+			l, err := net.Listen("tcp", "127.0.0.1:0")
+			if err != nil {
+				t.Fatal(err)
+			}
+			var peer sync.WaitGroup
+			peer.Go(func() {
+				conn, err := l.Accept()
+				if err != nil {
+					return
+				}
+				defer conn.Close()
+				peers[kind](conn)
+			})
+			defer peer.Wait()
+			defer l.Close()
+			_, port, _ := net.SplitHostPort(l.Addr().String())
+			began := time.Now()
+			out, err := exec.Command(file, "-H", "127.0.0.1", "-p", port, "-t", limit.String()).CombinedOutput()
+			took := time.Since(began)
+			if took > limit || took < limit/2 {
+				t.Errorf("it took %v of %v", took, limit)
+			}
+			if !strings.Contains(string(out), "timed out after 2s") {
+				t.Errorf("%v: %s", err, out)
+			}
+		})
 	}
 }

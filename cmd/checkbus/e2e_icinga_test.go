@@ -58,7 +58,7 @@ func TestResultsOfEveryKindArriveInIcingaAsSent(t *testing.T) {
 }
 
 // TestBothCoresGetEveryAcknowledgedResult disturbs Icinga while results flow to
-// it and to a Nagios beside it. Icinga keeps only the last result of an object,
+// it and to a Nagios beside it, and when the flow has ended. Icinga keeps only the last result of an object,
 // which is the last acknowledged one; Nagios gets each once and in order,
 // whatever happens to its neighbour.
 func TestBothCoresGetEveryAcknowledgedResult(t *testing.T) {
@@ -91,6 +91,16 @@ func TestBothCoresGetEveryAcknowledgedResult(t *testing.T) {
 				ic.Reload()
 				s.more(300)
 			}
+		}},
+		{"Icinga reloaded at the end", func(s *stream) {
+			s.finish()
+			ic.Reload()
+		}},
+		{"Icinga killed afterwards", func(s *stream) {
+			s.finish()
+			waitFor(t, "Icinga to show each object's last result", func() bool { return lastInIcinga(ic, s.sent) })
+			ic.Kill()
+			ic.Start()
 		}},
 		{"Icinga restarted", func(s *stream) {
 			ic.Stop()

@@ -22,9 +22,9 @@ func setPassword(t *testing.T, file, user, password string) {
 	}
 }
 
-// tries reports whether a user may publish its own result; options are those of
+// letsIn reports whether a user may publish its own result; options are those of
 // mosquitto_pub, which only prints that MQTT 5 refused it.
-func (g *gateway) tries(user string, options ...string) bool {
+func (g *gateway) letsIn(user string, options ...string) bool {
 	g.t.Helper()
 	args := append([]string{"-q", "1", "-t", "nagios/" + user, "-m", `{"exit_code": 0, "reason": "up"}`}, options...)
 	out, err := g.mosquitto("mosquitto_pub", args...).CombinedOutput()
@@ -48,7 +48,7 @@ func TestHangupReloadsAccessFiles(t *testing.T) {
 		t.Fatal(err)
 	}
 	g := startGateway(t, fmt.Sprintf("[access]\npassword_file = %q\nacl_file = %q\n", passwords, acl))
-	if !g.tries("web1", "-u", "web1", "-P", "secret1") {
+	if !g.letsIn("web1", "-u", "web1", "-P", "secret1") {
 		t.Error("the right password is refused")
 	}
 	for name, options := range map[string][]string{
@@ -56,14 +56,14 @@ func TestHangupReloadsAccessFiles(t *testing.T) {
 		"unknown user":   {"-u", "web2", "-P", "secret2"},
 		"anonymous":      nil,
 	} {
-		if g.tries("web1", options...) {
+		if g.letsIn("web1", options...) {
 			t.Errorf("%s: let in", name)
 		}
 	}
 
 	setPassword(t, passwords, "web2", "secret2")
 	g.hangUp()
-	waitFor(t, "the new user to be let in", func() bool { return g.tries("web2", "-u", "web2", "-P", "secret2") })
+	waitFor(t, "the new user to be let in", func() bool { return g.letsIn("web2", "-u", "web2", "-P", "secret2") })
 
 	if err := os.WriteFile(acl, []byte(rules+"topic grant x\n"), 0o600); err != nil {
 		t.Fatal(err)
@@ -77,7 +77,7 @@ func TestHangupReloadsAccessFiles(t *testing.T) {
 		}
 		return false
 	})
-	if !g.tries("web2", "-u", "web2", "-P", "secret2") {
+	if !g.letsIn("web2", "-u", "web2", "-P", "secret2") {
 		t.Error("a bad file changed something")
 	}
 	if log := g.logged(); strings.Contains(log, "secret") {
@@ -97,17 +97,17 @@ func TestClientCertificatesNameTheirHost(t *testing.T) {
 	try := func() {
 		t.Helper()
 		for _, version := range []string{"311", "5"} {
-			if !g.tries("web1", "-V", version, "--cafile", ca.File, "--cert", hostCert, "--key", hostKey) {
+			if !g.letsIn("web1", "-V", version, "--cafile", ca.File, "--cert", hostCert, "--key", hostKey) {
 				t.Errorf("MQTT %s: refused", version)
 			}
-			if g.tries("web1", "-V", version, "--cafile", ca.File) {
+			if g.letsIn("web1", "-V", version, "--cafile", ca.File) {
 				t.Errorf("MQTT %s: let in without a certificate", version)
 			}
-			if g.tries("web1", "-V", version, "--cafile", ca.File, "--cert", otherCert, "--key", otherKey) {
+			if g.letsIn("web1", "-V", version, "--cafile", ca.File, "--cert", otherCert, "--key", otherKey) {
 				t.Errorf("MQTT %s: let in with another authority's certificate", version)
 			}
 		}
-		if g.tries("web2", "-V", "5", "--cafile", ca.File, "--cert", hostCert, "--key", hostKey) {
+		if g.letsIn("web2", "-V", "5", "--cafile", ca.File, "--cert", hostCert, "--key", hostKey) {
 			t.Error("web1 spoke for web2")
 		}
 	}

@@ -78,7 +78,9 @@ func serve(ctx context.Context, s Settings, log *slog.Logger) error {
 		Cores:    cores,
 		Refusals: refusals,
 		Publish:  brk.Publish,
-		Log:      log,
+
+		SysInterval: s.Broker.SysInterval,
+		Log:         log,
 	})
 	if err != nil {
 		return err

@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"time"
 
 	"checkbus/broker"
 	"checkbus/icinga"
@@ -46,10 +47,12 @@ type SpoolSettings struct {
 	MaxSize settings.Size `toml:"max_size"`
 }
 
-// BrokerSettings bound what clients may take.
+// BrokerSettings bound what clients may take, and say how often figures are
+// published below $SYS.
 type BrokerSettings struct {
 	MaxPacket      settings.Size `toml:"max_packet"`
 	MaxConnections int           `toml:"max_connections"`
+	SysInterval    time.Duration `toml:"sys_interval"`
 }
 
 // defaults are the settings of a gateway that was told nothing: a broker on
@@ -62,7 +65,7 @@ func defaults() Settings {
 		Results:  ResultSettings{Root: "nagios", MaxPayload: 256 << 10, MaxReason: 16 << 10},
 		Spool:    SpoolSettings{MaxSize: 1 << 30},
 		Listener: []broker.Listener{{Address: "127.0.0.1:1883"}},
-		Broker:   BrokerSettings{MaxPacket: 2_000_000, MaxConnections: 10_000},
+		Broker:   BrokerSettings{MaxPacket: 2_000_000, MaxConnections: 10_000, SysInterval: 10 * time.Second},
 		Nagios:   &nagios.Config{},
 		Icinga:   &icingaDefaults,
 	}
@@ -113,6 +116,8 @@ func (s Settings) broker() broker.Config {
 		Access:         s.Access,
 		MaxPacket:      int(s.Broker.MaxPacket),
 		MaxConnections: s.Broker.MaxConnections,
+		SysInterval:    s.Broker.SysInterval,
+		Version:        version(),
 	}
 }
 

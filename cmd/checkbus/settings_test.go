@@ -5,6 +5,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 )
 
 func TestNoFileMeansALoopbackBrokerWithoutACore(t *testing.T) {
@@ -48,6 +49,9 @@ func TestBadSettingsAreNamedByTheirKeys(t *testing.T) {
 		"reserved root":  {"[results]\nroot = \"checkbus/in\"", []string{"results.root: "}},
 		"sizes":          {"[results]\nmax_payload = \"1\"\nmax_reason = \"1\"\n[spool]\nmax_size = \"9\"", []string{"results.max_payload: ", "results.max_reason: ", "spool.max_size: "}},
 		"bad listener":   {"[[listener]]\naddress = \"nowhere\"", []string{"listener[0].address: "}},
+		"sys interval":   {"[broker]\nsys_interval = \"10ms\"", []string{"broker.sys_interval: 10ms is neither 0s nor 1s or more"}},
+		"bad interval":   {"[broker]\nsys_interval = \"often\"", []string{"broker.sys_interval: "}},
+		"plain interval": {"[broker]\nsys_interval = 10", []string{"broker.sys_interval: "}},
 		"nagios, empty":  {"[nagios]", []string{"nagios.command_file: "}},
 		"icinga, empty":  {"[icinga]", []string{"icinga.url: "}},
 		"several tables": {"[nagios]\n[icinga]\n[log]\nformat = \"xml\"", []string{"nagios.command_file: ", "icinga.url: ", "log.format: "}},
@@ -65,5 +69,24 @@ func TestBadSettingsAreNamedByTheirKeys(t *testing.T) {
 				}
 			}
 		})
+	}
+}
+
+func TestFiguresMayBePublishedAtAnyPaceOrNever(t *testing.T) {
+	for text, want := range map[string]time.Duration{
+		"":                                 10 * time.Second,
+		"[broker]\nsys_interval = \"1s\"":  time.Second,
+		"[broker]\nsys_interval = \"15m\"": 15 * time.Minute,
+		"[broker]\nsys_interval = \"0s\"":  0,
+		"[broker]\nsys_interval = 0":       0,
+	} {
+		path := filepath.Join(t.TempDir(), "checkbus.toml")
+		if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		s, err := readSettings(path)
+		if err != nil || s.broker().SysInterval != want {
+			t.Errorf("%q: %v, %v; want %v", text, s.broker().SysInterval, err, want)
+		}
 	}
 }

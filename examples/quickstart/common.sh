@@ -1,6 +1,7 @@
 # What both quickstarts do: a temporary folder, programs that end with the
 # script, and checkbus itself. They source it.
 set -euo pipefail
+ulimit -c 0 # a daemon that crashes leaves no file here
 
 repo=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)
 dir=$(mktemp -d "${TMPDIR:-/tmp}/checkbus-quickstart.XXXXXX")

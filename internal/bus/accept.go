@@ -28,6 +28,10 @@ func (b *Bus) Accept(m broker.Message, done func(error)) {
 		done(err)
 		return
 	}
+	if m.Retain && len(m.Payload) == 0 {
+		b.Queue.Append(nil, done) // clears a retained message (MQTT 5, 3.3.1.3), and is no result
+		return
+	}
 	identity := m.User
 	if identity == "" {
 		identity = m.Client

@@ -26,6 +26,9 @@ type Sink interface {
 	// Knows reports whether the core has the object. It is true as long as
 	// the core's objects are not known.
 	Knows(o checks.Object) bool
+	// Up reports whether the core can be reached and takes results, as far as
+	// is known. It does not wait for the core.
+	Up() bool
 	// Run follows the core until ctx ends.
 	Run(ctx context.Context) error
 }
@@ -44,7 +47,10 @@ type Options struct {
 	Refusals *Refusals
 	// Publish sends a message to the subscribers and never blocks.
 	Publish func(topic string, payload []byte, retain bool) error
-	Log     *slog.Logger
+	// SysInterval is how often figures are published below $SYS/gateway; 0 is
+	// never.
+	SysInterval time.Duration
+	Log         *slog.Logger
 }
 
 // A Bus carries results from the broker to the cores.
@@ -87,6 +93,7 @@ func (b *Bus) Run(ctx context.Context) error {
 		g.Go(func() error { return d.run(ctx) })
 	}
 	g.Go(func() error { return b.summarise(ctx) })
+	g.Go(func() error { return b.publishSys(ctx) })
 	return g.Wait()
 }
 

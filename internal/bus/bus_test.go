@@ -9,6 +9,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -44,7 +45,8 @@ func start(t *testing.T, dir string, cores ...Core) *bench {
 	}
 	b := &bench{dir: dir, published: map[string][]string{}}
 	b.Bus, err = New(Options{
-		Decoder: checks.Decoder{Root: "nagios"}, Queue: queue, Cores: cores, Refusals: refusals, Publish: b.keep, Log: log,
+		Decoder: checks.Decoder{Root: "nagios"}, Queue: queue, Cores: cores, Refusals: refusals, Publish: b.keep,
+		SysInterval: time.Millisecond, Log: log,
 	})
 	if err != nil {
 		t.Fatal(err)
@@ -92,6 +94,7 @@ type core struct {
 	taken   []checks.Result
 	knows   func(checks.Object) bool
 	verdict func(checks.Result) error
+	down    atomic.Bool
 	wake    chan struct{}
 }
 
@@ -120,6 +123,8 @@ func (c *core) Submit(_ context.Context, batch []checks.Result) []error {
 }
 
 func (c *core) Knows(o checks.Object) bool { return c.knows == nil || c.knows(o) }
+
+func (c *core) Up() bool { return !c.down.Load() }
 
 func (c *core) Run(ctx context.Context) error {
 	<-ctx.Done()
@@ -193,6 +198,18 @@ func TestAMessageOfManyBadItemsIsToldInPart(t *testing.T) {
 	}
 	if n := b.Counters().Refused(Invalid); n != 5000 {
 		t.Errorf("%d counted", n)
+	}
+}
+
+func TestClearingARetainedMessageIsNoResult(t *testing.T) {
+	b := start(t, t.TempDir())
+	m := message("nagios/web1/disk", "")
+	if err := b.send(m); !errors.Is(err, checks.ErrInvalid) {
+		t.Errorf("an empty payload is answered %v", err)
+	}
+	m.Retain = true
+	if err := b.send(m); err != nil || b.Counters().Received.Load() != 1 {
+		t.Errorf("an empty retained message is answered %v", err)
 	}
 }
 

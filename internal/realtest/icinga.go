@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
+	"net"
 	"os"
 	"os/exec"
 	"os/user"
@@ -241,7 +242,8 @@ func (ic *Icinga) Kill() { ic.end(syscall.SIGKILL) }
 func (ic *Icinga) Stop() { ic.end(syscall.SIGTERM) }
 
 // end signals the supervisor, or for SIGKILL the whole group, and waits until
-// no process of the group is left.
+// the supervisor is gone and the port is free. It does not wait for workers
+// that are dead and that init has not reaped.
 func (ic *Icinga) end(sig syscall.Signal) {
 	ic.t.Helper()
 	p := ic.running
@@ -256,10 +258,18 @@ func (ic *Icinga) end(sig syscall.Signal) {
 	if err := syscall.Kill(to, sig); err != nil && !errors.Is(err, syscall.ESRCH) {
 		ic.t.Fatal(err)
 	}
-	Eventually(ic.t, 60*time.Second, "icinga2 to end", func() bool {
-		return errors.Is(syscall.Kill(-p.pid, 0), syscall.ESRCH)
+	select {
+	case <-p.done:
+	case <-time.After(60 * time.Second):
+		ic.t.Fatal("icinga2 does not end")
+	}
+	Eventually(ic.t, 60*time.Second, "icinga2's port to be free", func() bool {
+		conn, err := net.Dial("tcp", strings.TrimPrefix(ic.URL, "https://"))
+		if err == nil {
+			conn.Close()
+		}
+		return err != nil
 	})
-	<-p.done
 }
 
 // Pause stops all processes of this Icinga without ending them, so that it
@@ -270,7 +280,11 @@ func (ic *Icinga) Pause() (resume func()) {
 	if err := syscall.Kill(group, syscall.SIGSTOP); err != nil {
 		ic.t.Fatal(err)
 	}
-	return func() { _ = syscall.Kill(group, syscall.SIGCONT) }
+	return func() {
+		if err := syscall.Kill(group, syscall.SIGCONT); err != nil {
+			ic.t.Error(err)
+		}
+	}
 }
 
 func (ic *Icinga) cleanup() {

@@ -12,7 +12,7 @@ import (
 const (
 	// batchBytes ends a group commit, so that one result does not wait for the
 	// write of a huge backlog. A single Append may be larger.
-	batchBytes = 1 << 20
+	batchBytes = 512 << 10
 
 	// Records that all cursors have committed are deleted as a range, together
 	// with the next commit, once there are trimBytes of them or trimEvery has

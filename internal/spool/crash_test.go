@@ -168,6 +168,9 @@ func TestTornTailKeepsWhatWasAcknowledged(t *testing.T) {
 	whole := logEnd(t, newest(t, src, "*.log"))
 	mustAppend(t, q, results(300, 300)) // in flight at the crash
 	torn := logEnd(t, newest(t, src, "*.log"))
+	if err := q.Close(); err != nil {
+		t.Fatal(err)
+	}
 
 	tests := map[string]func(log []byte) []byte{
 		"cut after the write":   func(log []byte) []byte { return log[:whole] },

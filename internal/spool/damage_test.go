@@ -1,11 +1,13 @@
 package spool
 
 import (
+	"context"
 	"errors"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/cockroachdb/pebble"
 
@@ -23,6 +25,9 @@ func TestDamageIsReported(t *testing.T) {
 	}
 	for i := range 20 {
 		mustAppend(t, q, results(20_000+i*100, 100))
+	}
+	if err := q.Close(); err != nil {
+		t.Fatal(err)
 	}
 	const n = 22_000
 
@@ -70,9 +75,14 @@ func openAndRead(t *testing.T, dir string, n int) error {
 		t.Fatalf("Open forgot results after %d without a word", q.durable.seq)
 	}
 	c := cursor(t, q, "nagios")
+	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
+	defer cancel()
 	buf := make([]checks.Result, 1000)
 	for got := 0; got < n; {
-		m, err := c.Read(t.Context(), buf)
+		m, err := c.Read(ctx, buf)
+		if ctx.Err() != nil {
+			t.Fatalf("Read waits, and the spool says %v", q.Stats().Err)
+		}
 		if err != nil {
 			return err
 		}

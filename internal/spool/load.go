@@ -19,16 +19,16 @@ func (q *Queue) open() error {
 	if err != nil {
 		return q.explain(err)
 	}
-	if err := s.checkFormat(); err != nil {
-		return fmt.Errorf("%s: %w", q.dir, errors.Join(err, s.Close()))
+	if err = s.checkFormat(); err == nil {
+		err = q.load(s)
 	}
-	if err := q.load(s); err != nil {
-		if failed := s.fence.failure(); failed != nil {
-			err = failed
-		}
-		return q.explain(errors.Join(err, s.Close()))
+	if err == nil {
+		return nil
 	}
-	return nil
+	if failed := s.fence.failure(); failed != nil {
+		err = failed
+	}
+	return q.explain(errors.Join(err, s.Close()))
 }
 
 // load takes the positions out of s, makes the cursors what Options.Cursors

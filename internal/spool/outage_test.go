@@ -104,6 +104,7 @@ func TestOutagesMayFollowEachOther(t *testing.T) {
 	q := open(t, t.TempDir(), Options{Cursors: []string{"nagios"}, disk: disk})
 	c := cursor(t, q, "nagios")
 	buf := make([]checks.Result, 10_000)
+	before := openFiles(t)
 	for i := range 20 {
 		var wg sync.WaitGroup
 		disk.breakAfter(int64(i))
@@ -123,6 +124,19 @@ func TestOutagesMayFollowEachOther(t *testing.T) {
 	if q.Pending() != 0 {
 		t.Errorf("%d bytes are pending, want none", q.Pending())
 	}
+	// The number of logs and tables changes, that of leaks would be 20 times.
+	if after := openFiles(t); after > before+15 {
+		t.Errorf("%d files are open, %d were", after, before)
+	}
+}
+
+func openFiles(t *testing.T) int {
+	t.Helper()
+	files, err := os.ReadDir("/proc/self/fd")
+	if err != nil {
+		t.Skip("no /proc")
+	}
+	return len(files)
 }
 
 func TestFailedCommitCanBeRepeated(t *testing.T) {

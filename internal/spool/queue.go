@@ -12,6 +12,7 @@ import (
 	"fmt"
 	"log/slog"
 	"os"
+	"slices"
 	"sync"
 	"time"
 
@@ -104,7 +105,7 @@ func Open(dir string, o Options) (*Queue, error) {
 		changed: make(chan struct{}),
 	}
 	q.idle.L = &q.mu
-	for _, name := range o.Cursors {
+	for _, name := range slices.Compact(slices.Sorted(slices.Values(o.Cursors))) {
 		q.cursors = append(q.cursors, &Cursor{queue: q, name: name})
 	}
 	err = createStore(dir, o.disk, q.log)

@@ -1,6 +1,7 @@
 package spool
 
 import (
+	"bytes"
 	"encoding/binary"
 	"fmt"
 	"hash/crc32"
@@ -73,12 +74,26 @@ func verifyLog(path string, f chunkFormat) error {
 		return err
 	}
 	end := f.readable(data)
-	for at := end + 1; at < len(data); at++ {
+	for at := f.candidate(data, end+1); at < len(data); at = f.candidate(data, at+1) {
 		if n, begins := f.chunk(data, at); n > 0 && begins {
 			return fmt.Errorf("%s is damaged at byte %d, and goes on at byte %d", path, end, at)
 		}
 	}
 	return nil
+}
+
+// candidate is the first byte from at on where a chunk could begin, or the
+// length of data. Most of what follows the end of a log is zeros or chunks of
+// the log whose file it was before, so it pays to look for the number.
+func (f chunkFormat) candidate(data []byte, at int) int {
+	if f.head == legacy.head || at+7 >= len(data) {
+		return at
+	}
+	number := binary.LittleEndian.AppendUint32(nil, f.number)
+	if i := bytes.Index(data[at+7:], number); i >= 0 {
+		return at + i
+	}
+	return len(data)
 }
 
 // readable is the length of data up to the first chunk that cannot be read.
@@ -114,7 +129,7 @@ func (f chunkFormat) chunk(data []byte, at int) (n int, begins bool) {
 	if n > room || kind < f.full || kind > f.first+2 {
 		return 0, false
 	}
-	if f.head == recyclable(0).head && binary.LittleEndian.Uint32(c[7:]) != f.number {
+	if f.head != legacy.head && binary.LittleEndian.Uint32(c[7:]) != f.number {
 		return 0, false
 	}
 	sum := crc32.Checksum(c[6:n], castagnoli)

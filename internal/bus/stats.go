@@ -1,0 +1,74 @@
+package bus
+
+import (
+	"time"
+
+	"checkbus/internal/spool"
+)
+
+// Stats are the gateway's figures at one moment. Those without another word
+// count since the start.
+type Stats struct {
+	Received  uint64         // results in all messages
+	Accepted  uint64         // on disk and acknowledged
+	Duplicate uint64         // redelivered, acknowledged and not taken again
+	Clamped   uint64         // told a time over a minute in the future
+	Rejected  [causes]uint64 // by Cause
+	Spool     spool.Backlog  // what the slowest core has not taken, now
+	Cores     []CoreStats
+}
+
+// CoreStats are the figures of one core.
+type CoreStats struct {
+	Name      string
+	Up        bool          // now, see Sink
+	Submitted uint64        // taken by the core
+	Retried   uint64        // offered again
+	Rejected  uint64        // never to be taken
+	Waiting   spool.Backlog // not taken yet, now
+}
+
+// Stats returns the figures as they are now. It may be called at any time, and
+// every second.
+func (b *Bus) Stats() Stats {
+	st := Stats{
+		Received:  b.counters.Received.Load(),
+		Accepted:  b.counters.Accepted.Load(),
+		Duplicate: b.counters.Duplicate.Load(),
+		Clamped:   b.counters.Clamped.Load(),
+	}
+	for c := range st.Rejected {
+		st.Rejected[c] = b.counters.Refused(Cause(c))
+	}
+	queue := b.Queue.Stats()
+	st.Spool = queue.Backlog
+	for i, core := range b.Cores {
+		n := b.counters.Cores[i]
+		st.Cores = append(st.Cores, CoreStats{
+			Name:      core.Name,
+			Up:        core.Sink.Up(),
+			Submitted: n.Submitted.Load(),
+			Retried:   n.Retried.Load(),
+			Rejected:  n.Rejected.Load(),
+			Waiting:   queue.Cursors[core.Name],
+		})
+	}
+	return st
+}
+
+// RejectedInAll is the sum over all causes.
+func (s Stats) RejectedInAll() uint64 {
+	var sum uint64
+	for _, n := range s.Rejected {
+		sum += n
+	}
+	return sum
+}
+
+// age is how long ago t was, in whole seconds; 0 when t is zero.
+func age(t, now time.Time) uint64 {
+	if t.IsZero() || now.Before(t) {
+		return 0
+	}
+	return uint64(now.Sub(t) / time.Second)
+}
