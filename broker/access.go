@@ -54,6 +54,10 @@ type rights struct {
 	access *atomic.Pointer[access]
 }
 
+// isLocal reports whether the client is on this machine. What a load balancer
+// says of its clients is no proof of that.
+func (c *conn) isLocal() bool { return !c.listener.settings.ProxyProtocol && isLocal(c.RemoteAddr()) }
+
 // isLocal reports whether a client at this address is on this machine.
 func isLocal(peer net.Addr) bool {
 	switch a := peer.(type) {

@@ -1,7 +1,6 @@
 package broker
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -45,8 +44,12 @@ func (b *Broker) Listen() error {
 		errs = append(errs, err)
 	}
 	b.access.Store(&files)
+	sockets, err := activated(b.cfg.Listeners)
+	if err != nil {
+		return errors.Join(append(errs, err)...)
+	}
 	for i, l := range b.cfg.Listeners {
-		ln, err := b.listen(l)
+		ln, err := b.listen(l, sockets)
 		if err != nil {
 			errs = append(errs, inListener(i, err))
 			continue
@@ -61,8 +64,9 @@ func (b *Broker) Listen() error {
 	return nil
 }
 
-// listen binds l. The error begins with the key that it is about.
-func (b *Broker) listen(l Listener) (*listener, error) {
+// listen binds l, or takes its socket from those that systemd passed. The error
+// begins with the key that it is about.
+func (b *Broker) listen(l Listener, sockets map[string]net.Listener) (*listener, error) {
 	certs, err := newCertificates(l)
 	if err != nil {
 		return nil, err
@@ -70,22 +74,36 @@ func (b *Broker) listen(l Listener) (*listener, error) {
 	if certs != nil && certs.validNow() != nil {
 		b.log.Warn("clients will refuse the certificate", "listener", l.Address, "err", certs.validNow())
 	}
-	ln, err := bind(l)
+	network, address := l.network()
+	ln := sockets[address]
+	switch network {
+	case "tcp":
+		ln, err = net.Listen(network, address)
+	case "unix":
+		ln, err = listenUnix(l, address)
+	}
 	if err != nil {
 		return nil, fmt.Errorf("address: %w", err)
 	}
 	return &listener{ln, l, b.cfg.anonymous(l), certs}, nil
 }
 
-func bind(l Listener) (net.Listener, error) {
-	network, address := l.network()
-	if network == "unix" {
-		if err := removeStale(address); err != nil {
-			return nil, err
-		}
+func listenUnix(l Listener, path string) (net.Listener, error) {
+	if err := removeStale(path); err != nil {
+		return nil, err
 	}
-	lc := net.ListenConfig{KeepAliveConfig: keepAlive}
-	return lc.Listen(context.Background(), network, address)
+	ln, err := net.Listen("unix", path)
+	if err != nil {
+		return nil, err
+	}
+	mode, err := l.socketMode()
+	if err == nil {
+		err = os.Chmod(path, mode)
+	}
+	if err != nil {
+		return nil, errors.Join(err, ln.Close())
+	}
+	return ln, nil
 }
 
 // removeStale removes a socket that a process left behind when it was killed.
@@ -139,6 +157,9 @@ func (b *Broker) acceptFrom(ln *listener) {
 			b.count.refused.Add(1)
 			_ = nc.Close()
 			continue
+		}
+		if tcp, ok := nc.(*net.TCPConn); ok {
+			_ = tcp.SetKeepAliveConfig(keepAlive) // else the system's own times hold
 		}
 		b.count.connections.Add(1)
 		b.clients.Go(func() { b.serve(ln, nc) })

@@ -2,6 +2,7 @@ package broker
 
 import (
 	"fmt"
+	"io/fs"
 	"net"
 	"net/netip"
 	"net/url"
@@ -11,9 +12,18 @@ import (
 
 // A Listener is one address that clients connect to, and how.
 type Listener struct {
-	// Address is host:port, or unix:/path. An empty host is all addresses, and
-	// port 0 any free port.
+	// Address is host:port, unix:/path, or systemd:NAME. An empty host is all
+	// addresses, IPv4 and IPv6, and port 0 any free port. NAME is that of sockets
+	// which systemd opened: FileDescriptorName in the socket unit, or else the
+	// unit's own name.
 	Address string `toml:"address"`
+	// SocketMode is who may connect to a Unix socket, as the mode of its file in
+	// octal digits. "" is "0660".
+	SocketMode string `toml:"socket_mode"`
+	// ProxyProtocol is for a listener that only a load balancer reaches: each
+	// connection must begin with the PROXY protocol, version 1 or 2, which says
+	// where the client is. Such a client is never taken to be on this machine.
+	ProxyProtocol bool `toml:"proxy_protocol"`
 	// Protocol is what clients speak: "mqtt", or "websocket" for MQTT in the binary
 	// messages of WebSockets, with the sub-protocol mqtt. "" is "mqtt".
 	Protocol string `toml:"protocol"`
@@ -84,6 +94,13 @@ func (l Listener) validate() []error {
 	case l.TLSCert == "" && l.ClientCA != "":
 		wrong("client_ca", "needs tls_cert and tls_key")
 	}
+	if l.SocketMode != "" {
+		if network, _ := l.network(); network != "unix" {
+			wrong("socket_mode", "needs a Unix socket")
+		} else if _, err := l.socketMode(); err != nil {
+			wrong("socket_mode", "%q is not a mode such as 0660", l.SocketMode)
+		}
+	}
 	if l.RequireClientCert && l.ClientCA == "" {
 		wrong("require_client_cert", "needs client_ca")
 	}
@@ -108,6 +125,12 @@ func inListener(i int, err error) error {
 }
 
 func validAddress(address string) error {
+	if name, ok := strings.CutPrefix(address, "systemd:"); ok {
+		if name == "" || strings.Contains(name, ":") {
+			return fmt.Errorf("%q needs the name of a socket, as in systemd:checkbus.socket", address)
+		}
+		return nil
+	}
 	if path, ok := strings.CutPrefix(address, "unix:"); ok {
 		if !strings.HasPrefix(path, "/") {
 			return fmt.Errorf("%q needs an absolute path, as in unix:/run/checkbus/mqtt", address)
@@ -116,7 +139,7 @@ func validAddress(address string) error {
 	}
 	_, port, err := net.SplitHostPort(address)
 	if err != nil {
-		return fmt.Errorf("%q is neither host:port nor unix:/path", address)
+		return fmt.Errorf("%q is none of host:port, unix:/path and systemd:NAME", address)
 	}
 	if _, err := strconv.ParseUint(port, 10, 16); err != nil {
 		return fmt.Errorf("%q has no port from 0 to 65535", address)
@@ -129,15 +152,26 @@ func (l Listener) isLocal() bool {
 	network, address := l.network()
 	host, _, _ := net.SplitHostPort(address)
 	ip, _ := netip.ParseAddr(host)
-	return network == "unix" || host == "localhost" || ip.IsLoopback()
+	return !l.ProxyProtocol && (network == "unix" || host == "localhost" || ip.IsLoopback())
 }
 
-// network splits a valid address into what net.Listen takes.
+// network splits a valid address into what net.Listen takes, or "systemd" and a
+// name.
 func (l Listener) network() (network, address string) {
-	if path, ok := strings.CutPrefix(l.Address, "unix:"); ok {
-		return "unix", path
+	for _, network := range []string{"unix", "systemd"} {
+		if rest, ok := strings.CutPrefix(l.Address, network+":"); ok {
+			return network, rest
+		}
 	}
 	return "tcp", l.Address
+}
+
+func (l Listener) socketMode() (fs.FileMode, error) {
+	if l.SocketMode == "" {
+		return 0o660, nil
+	}
+	mode, err := strconv.ParseUint(l.SocketMode, 8, 9)
+	return fs.FileMode(mode), err
 }
 
 // String says what runs where, for an operator.
@@ -154,6 +188,9 @@ func (l Listener) String() string {
 		text += ", with a client certificate"
 	case l.ClientCA != "":
 		text += ", with or without a client certificate"
+	}
+	if l.ProxyProtocol {
+		text += ", behind the PROXY protocol"
 	}
 	return text
 }

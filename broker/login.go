@@ -34,7 +34,7 @@ func hashers(processors int) int { return max(1, min(4, processors/2)) }
 // login finds out who a client is and gives c its rights; nil is welcome. It
 // may take a while, and runs on the client's own goroutine.
 func (b *Broker) login(c *conn, client string, pk packets.Packet) *refusal {
-	c.rights = rights{client: client, local: isLocal(c.RemoteAddr()), access: &b.access}
+	c.rights = rights{client: client, local: c.isLocal(), access: &b.access}
 	user := ""
 	if pk.Connect.UsernameFlag {
 		user = string(pk.Connect.Username)

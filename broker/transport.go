@@ -12,10 +12,13 @@ import (
 // time limit for a CONNECT.
 func (b *Broker) open(c *conn) error {
 	secured, isWebSocket := c.listener.certificates != nil, c.listener.settings.isWebSocket()
-	if !secured && !isWebSocket {
+	if !c.listener.settings.ProxyProtocol && !secured && !isWebSocket {
 		return nil
 	}
 	err := c.limit(c.connectBy)
+	if err == nil && c.listener.settings.ProxyProtocol {
+		err = c.unproxy()
+	}
 	if err == nil && secured {
 		err = c.secure(c.listener.certificates.current.Load())
 	}
