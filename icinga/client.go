@@ -11,7 +11,6 @@ import (
 	"io"
 	"net"
 	"net/http"
-	"net/url"
 	"sync/atomic"
 	"time"
 
@@ -29,8 +28,8 @@ const (
 	listTimeout = 5 * time.Minute
 )
 
-// A client sends requests to one Icinga over one connection, one after
-// another. Do not use it from two goroutines.
+// A client asks one Icinga about the whole, and reads answers of any length,
+// over one connection. Do not use it from two goroutines.
 type client struct {
 	base      string // https://host:port
 	account   *account
@@ -192,31 +191,6 @@ func (e entry) held() int64 {
 		return 0
 	}
 	return micros(e.Attrs.LastCheckResult.ExecutionStart)
-}
-
-// object asks for one object; false when Icinga does not have it, or does not
-// show it to this account.
-func (c *client) object(ctx context.Context, o checks.Object) (held int64, exists bool, err error) {
-	path := kind(o) + "/" + url.PathEscape(o.String())
-	status, body, err := c.do(ctx, http.MethodGet, path+"?attrs=last_check_result", nil)
-	switch {
-	case err != nil:
-		return 0, false, err
-	case status == http.StatusNotFound:
-		return 0, false, nil
-	case status != http.StatusOK:
-		return 0, false, answered(path, status, body)
-	}
-	var reply struct {
-		Results []entry `json:"results"`
-	}
-	if err := json.Unmarshal(body, &reply); err != nil {
-		return 0, false, fmt.Errorf("ask for %s: %w", path, err)
-	}
-	if len(reply.Results) != 1 {
-		return 0, false, fmt.Errorf("ask for %s: %d results", path, len(reply.Results))
-	}
-	return reply.Results[0].held(), true, nil
 }
 
 const (

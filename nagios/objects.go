@@ -87,10 +87,12 @@ func (l *lookup) check(ob checks.Object) error {
 		l.set = l.objects.set.Load()
 	}
 	switch {
-	case l.set == nil || l.set.has(ob):
+	case l.set != nil && l.set.has(ob):
 		return nil
 	case errors.Is(l.err, errRewriting):
 		return l.err
+	case l.set == nil:
+		return nil
 	case ob.IsHost():
 		return fmt.Errorf("%w: nagios knows no host %q", checks.ErrUnknownObject, ob.Host)
 	}

@@ -99,21 +99,19 @@ func (p *probe) explain(err error) finding {
 func (p *probe) timedOut() finding {
 	phase := p.phases.current()
 	text := fmt.Sprintf("%s: timed out after %v (%s)", phase, p.timeout, p.address())
-	if hint := p.hints()[phase]; hint != "" {
+	if hint := hints[phase]; hint != "" {
 		text += ", " + hint
 	}
 	return finding{Output: checks.Output{State: p.timeoutState, Text: text}}
 }
 
 // hints say what a time-out in a phase may mean.
-func (p *probe) hints() map[string]string {
-	return map[string]string{
-		"connect": "the broker did not answer the CONNECT",
-		"echo":    "no echo came back: the broker may deny publishing or reading the topic without a word",
-		"will":    "the will was not published, or may not be read",
-		"witness": "the witness may not do it either",
-		"state":   "the gateway published neither a state nor a rejection for the result",
-	}
+var hints = map[string]string{
+	"connect": "the broker did not answer the CONNECT",
+	"echo":    "no echo came back: the broker may deny publishing or reading the topic without a word",
+	"will":    "the will was not published, or may not be read",
+	"witness": "the witness may not do it either",
+	"state":   "the gateway published neither a state nor a rejection for the result",
 }
 
 // reason words an error without what the reader knows already: which call to

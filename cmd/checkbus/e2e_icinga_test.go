@@ -2,9 +2,11 @@ package main
 
 import (
 	"fmt"
+	"math"
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"checkbus/checks"
 	"checkbus/internal/realtest"
@@ -52,6 +54,12 @@ func TestResultsOfEveryKindArriveInIcingaAsSent(t *testing.T) {
 			}
 			if perfdata := strings.Join(got.PerformanceData, " "); perfdata != k.perfdata {
 				t.Errorf("performance data %.100q, want %.100q", perfdata, k.perfdata)
+			}
+			if at := time.UnixMicro(int64(math.Round(got.ExecutionStart * 1e6))); !at.Equal(kindTime) {
+				t.Errorf("checked at %v, want %v", at, kindTime)
+			}
+			if got.TTL != kindTTL.Seconds() || got.CheckSource != kindSource {
+				t.Errorf("holds for %v s, checked by %q; want %v and %q", got.TTL, got.CheckSource, kindTTL, kindSource)
 			}
 		})
 	}

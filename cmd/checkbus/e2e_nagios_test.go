@@ -61,8 +61,39 @@ func TestResultsOfEveryKindArriveInNagiosAsSent(t *testing.T) {
 			if got.Perfdata != r.perfdata {
 				t.Errorf("performance data %.100q, want %.100q", got.Perfdata, r.perfdata)
 			}
+			if got.LastCheck != kindTime.Unix() {
+				t.Errorf("checked at %d, want %d", got.LastCheck, kindTime.Unix())
+			}
 		})
 	}
+}
+
+// TestAWillIsAResult kills a client of Mosquitto's, which leaves a result as
+// its will.
+func TestAWillIsAResult(t *testing.T) {
+	t.Parallel()
+	agent := checks.Object{Host: "web1", Service: "agent"}
+	n := realtest.StartNagios(t, realtest.NagiosOptions{Objects: []checks.Object{agent}})
+	g := startGateway(t, nagiosTable(n))
+	client := g.mosquitto("mosquitto_sub", "-t", "checkbus/status",
+		"--will-topic", agent.Topic("nagios"), "--will-qos", "1", "--will-payload", `{"exit_code": 2, "reason": "the agent died"}`)
+	out, err := client.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := client.Start(); err != nil {
+		t.Fatal(err)
+	}
+	if line, err := bufio.NewReader(out).ReadString('\n'); err != nil || line != `{"state":"online"}`+"\n" {
+		t.Fatalf("the gateway says %q, %v", line, err)
+	}
+	if err := client.Process.Kill(); err != nil {
+		t.Fatal(err)
+	}
+	_ = client.Wait() // it was killed
+	n.WaitStatus("show the will", func(m map[checks.Object]realtest.NagiosStatus) bool {
+		return m[agent].State == 2 && m[agent].Output == "the agent died"
+	})
 }
 
 // A nagiosAccount follows nagios.log and keeps account of the numbered results

@@ -51,7 +51,7 @@ func startStream(t *testing.T, addr string, objects []checks.Object, sent map[ch
 		if len(share) < window {
 			t.Fatalf("%d objects are no multiple of %d", len(objects), window)
 		}
-		p := &publisher{stream: s, id: fmt.Sprintf("load%d", i), objects: share}
+		p := &publisher{stream: s, way: ways[i%len(ways)], id: fmt.Sprintf("load%d", i), objects: share}
 		s.publishers.Go(p.run)
 		i++
 	}
@@ -98,15 +98,26 @@ func numberedPayload(n int) string {
 	return fmt.Sprintf(`{"exit_code":%d,"reason":"number %d"}`, n%2, n)
 }
 
+// A way is how a publisher speaks MQTT.
+type way struct {
+	v5  bool
+	qos byte
+}
+
+// ways are those of a stream's publishers, in turn.
+var ways = []way{{true, 1}, {false, 2}, {false, 1}, {true, 2}}
+
 // A publisher is one client of a stream.
 type publisher struct {
+	way
 	stream  *stream
 	id      string
 	objects []checks.Object
 	count   int // publishes begun
 
-	mu       sync.Mutex
-	inflight []mqtttest.Message // unacknowledged, in order
+	mu        sync.Mutex
+	inflight  []mqtttest.Message // unacknowledged, in order
+	releasing []uint16           // packets of QoS 2 acknowledged, not completed
 }
 
 func (p *publisher) run() {
@@ -125,7 +136,7 @@ func (p *publisher) run() {
 func (p *publisher) over() bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	return p.stream.t.Context().Err() != nil || p.ending() && len(p.inflight) == 0
+	return p.stream.t.Context().Err() != nil || p.ending() && len(p.inflight) == 0 && len(p.releasing) == 0
 }
 
 func (p *publisher) ending() bool {
@@ -145,7 +156,7 @@ func (p *publisher) converse(nc net.Conn) {
 		nc.Close()
 		<-broken
 	}()
-	if _, err := nc.Write(mqtttest.Options{ID: p.id, V5: true, Persistent: true}.Encode()); err != nil {
+	if _, err := nc.Write(mqtttest.Options{ID: p.id, V5: p.v5, Persistent: true}.Encode()); err != nil {
 		return
 	}
 	if _, err := nc.Write(p.again()); err != nil {
@@ -171,7 +182,10 @@ func (p *publisher) again() (packets []byte) {
 	defer p.mu.Unlock()
 	for _, m := range p.inflight {
 		m.Dup = true
-		packets = append(packets, m.Encode(true)...)
+		packets = append(packets, m.Encode(p.v5)...)
+	}
+	for _, id := range p.releasing {
+		packets = append(packets, pubrel(id)...)
 	}
 	p.stream.mu.Lock()
 	defer p.stream.mu.Unlock()
@@ -191,12 +205,12 @@ func (p *publisher) next() (packets []byte) {
 		m := mqtttest.Message{
 			Topic:   o.Topic("nagios"),
 			Payload: numberedPayload(p.stream.sent[o]),
-			QoS:     1,
+			QoS:     p.qos,
 			ID:      uint16(1 + p.count%(2*window)),
 		}
 		p.count++
 		p.inflight = append(p.inflight, m)
-		packets = append(packets, m.Encode(true)...)
+		packets = append(packets, m.Encode(p.v5)...)
 	}
 	return packets
 }
@@ -218,20 +232,28 @@ func (p *publisher) read(nc net.Conn) {
 		if _, err := io.ReadFull(r, body); err != nil {
 			return
 		}
-		if ack := (mqtttest.Packet{Header: header, Body: body}); ack.Type() == mqtttest.PUBACK {
-			p.settled(ack)
+		if _, err := nc.Write(p.take(mqtttest.Packet{Header: header, Body: body})); err != nil {
+			return
 		}
 	}
 }
 
-// settled takes an acknowledgement, which must be of the oldest publish and not
-// a refusal.
-func (p *publisher) settled(ack mqtttest.Packet) {
+// take notes an acknowledgement, which must be of the oldest publish and not a
+// refusal, and returns what to answer.
+func (p *publisher) take(ack mqtttest.Packet) (answer []byte) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
+	switch ack.Type() {
+	case mqtttest.PUBACK, mqtttest.PUBREC:
+	case mqtttest.PUBCOMP:
+		p.releasing = slices.DeleteFunc(p.releasing, func(id uint16) bool { return id == ack.ID() })
+		return nil
+	default:
+		return nil
+	}
 	if len(p.inflight) == 0 || p.inflight[0].ID != ack.ID() {
 		p.stream.t.Errorf("%s: packet %d acknowledged out of turn", p.id, ack.ID())
-		return
+		return nil
 	}
 	if ack.Code() >= 0x80 {
 		p.stream.t.Errorf("%s: %s refused: %#x %s", p.id, p.inflight[0].Topic, ack.Code(), ack.Reason())
@@ -240,4 +262,13 @@ func (p *publisher) settled(ack mqtttest.Packet) {
 	p.stream.mu.Lock()
 	defer p.stream.mu.Unlock()
 	p.stream.acked++
+	if ack.Type() == mqtttest.PUBACK {
+		return nil
+	}
+	p.releasing = append(p.releasing, ack.ID())
+	return pubrel(ack.ID())
+}
+
+func pubrel(id uint16) []byte {
+	return binary.BigEndian.AppendUint16([]byte{mqtttest.PUBREL<<4 | 2, 2}, id)
 }

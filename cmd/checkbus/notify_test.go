@@ -5,8 +5,6 @@ import (
 	"path/filepath"
 	"testing"
 	"time"
-
-	"checkbus/internal/mqtttest"
 )
 
 // TestSystemdLearnsOfStartLifeAndStop stands in for systemd: sd_notify(3).
@@ -48,18 +46,4 @@ func TestSystemdLearnsOfStartLifeAndStop(t *testing.T) {
 	}
 	g.stop()
 	told("STOPPING=1")
-}
-
-func TestSubscribersLearnThatTheGatewayLeaves(t *testing.T) {
-	t.Parallel()
-	g := startGateway(t, "")
-	c := mqtttest.Dial(t, g.addr, mqtttest.Options{ID: "watch"})
-	c.Subscribe("checkbus/status", 1)
-	if p := c.Next(mqtttest.PUBLISH); p.Payload() != `{"state":"online"}` || !p.Retain() {
-		t.Errorf("told %v, want that it is online", p)
-	}
-	g.stop()
-	if p := c.Next(mqtttest.PUBLISH); p.Payload() != `{"state":"offline"}` {
-		t.Errorf("told %v, want that it is offline", p)
-	}
 }

@@ -73,11 +73,12 @@ func serve(ctx context.Context, s Settings, log *slog.Logger) error {
 	}
 	defer closeCores()
 	b, err := bus.New(bus.Options{
-		Decoder:  checks.Decoder{Root: s.Results.Root, MaxPayload: int(s.Results.MaxPayload), MaxReason: int(s.Results.MaxReason)},
-		Queue:    queue,
-		Cores:    cores,
-		Refusals: refusals,
-		Publish:  brk.Publish,
+		Decoder:    checks.Decoder{Root: s.Results.Root, MaxPayload: int(s.Results.MaxPayload), MaxReason: int(s.Results.MaxReason)},
+		Queue:      queue,
+		Cores:      cores,
+		Refusals:   refusals,
+		MaxObjects: s.Results.MaxObjects,
+		Publish:    brk.Publish,
 
 		SysInterval: s.Broker.SysInterval,
 		Log:         log,
@@ -101,6 +102,7 @@ func serve(ctx context.Context, s Settings, log *slog.Logger) error {
 	g.Go(func() error { return brk.Run(brokerCtx) })
 	g.Go(func() error { return b.Run(ctx) })
 	g.Go(func() error { return watchdog(ctx, queue) })
+	g.Go(func() error { return collectSeldom(ctx) })
 	g.Go(func() error {
 		reload(ctx, hangups, brk, log)
 		return nil

@@ -7,23 +7,29 @@ repo=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)
 dir=$(mktemp -d "${TMPDIR:-/tmp}/checkbus-quickstart.XXXXXX")
 started=()
 
-# Ends what start began, the last first, and nothing else.
+# Ends what start began, the last first, and nothing else. An Icinga 2 that is
+# ended while it starts leaves a process behind; hence the process groups.
 finish() {
 	trap - EXIT
+	trap '' INT TERM
 	for ((i = ${#started[@]} - 1; i >= 0; i--)); do
 		kill "${started[i]}" 2>/dev/null || true
 		wait "${started[i]}" 2>/dev/null || true
+		kill -KILL -- "-${started[i]}" 2>/dev/null || true
 	done
 	rm -rf "$dir"
 }
 trap finish EXIT
 trap 'exit 0' INT TERM
 
-# start NAME COMMAND... runs a daemon until the script ends; it prints to NAME.out.
+# start NAME COMMAND... runs a daemon, in a process group of its own, until the
+# script ends; it prints to NAME.out.
 start() {
 	local log=$dir/$1.out
 	shift
+	set -m
 	"$@" >"$log" 2>&1 &
+	set +m
 	started+=($!)
 }
 

@@ -20,6 +20,10 @@ const (
 	trimBytes = 8 << 20
 	trimEvery = 5 * time.Second
 
+	// keepRecent is how many of the newest records stay although all cursors
+	// have committed them, for Recent.
+	keepRecent = 8192
+
 	// diskReserve is what must be free on the file system for an Append to be
 	// taken. The engine needs it to write out its memory, to compact, and to
 	// be opened again.
@@ -87,7 +91,7 @@ func (q *Queue) dueIn(down *outage) (wait time.Duration, timed bool) {
 		return down.dueIn()
 	case q.store.fence.closed():
 		return 0, true
-	case q.trimmed.seq < q.handedOver().seq:
+	case q.trimmed.seq < q.trimSeq():
 		return trimEvery - time.Since(q.lastTrim), true
 	}
 	return 0, false
@@ -192,15 +196,29 @@ func (q *Queue) fill(b *pebble.Batch, batch []*write) (end position, err error) 
 	return end, err
 }
 
-// trim adds to b the deletion of what all cursors have committed, when there is
-// enough of it. It returns up to where.
+// trimSeq is up to where records may be deleted.
+func (q *Queue) trimSeq() uint64 {
+	if q.durable.seq < keepRecent {
+		return 0
+	}
+	return min(q.handedOver().seq, q.durable.seq-keepRecent)
+}
+
+// trim adds to b the deletion of the records that may go, when there are enough
+// of them. It returns up to where.
 func (q *Queue) trim(b *pebble.Batch) (position, error) {
-	low := q.handedOver()
-	if low.seq == q.trimmed.seq ||
-		low.bytes-q.trimmed.bytes < trimBytes && time.Since(q.lastTrim) < trimEvery {
+	seq := q.trimSeq()
+	if seq <= q.trimmed.seq {
 		return q.trimmed, nil
 	}
-	return low, b.DeleteRange(recordKey(0), recordKey(low.seq+1), nil)
+	to, err := q.positionAfter(seq)
+	if err != nil {
+		return q.trimmed, err
+	}
+	if to.bytes-q.trimmed.bytes < trimBytes && time.Since(q.lastTrim) < trimEvery {
+		return q.trimmed, nil
+	}
+	return to, b.DeleteRange(recordKey(0), recordKey(seq+1), nil)
 }
 
 // publish makes what was committed visible.

@@ -71,10 +71,33 @@ func decodeLast(value []byte) (checks.Result, error) {
 	return r, err
 }
 
-// Forget removes o from the table of last results with the next group commit,
-// and then calls done as Append does.
-func (q *Queue) Forget(o checks.Object, done func(error)) {
-	w := &write{forget: appendLastKey(nil, o), done: done}
+// Recent calls f with the newest results, oldest first, whether they were read
+// or not: at least the last 8192 where there are so many and there are cursors.
+// It stops at the first error of f and returns it.
+func (q *Queue) Recent(f func(checks.Result) error) error {
+	s, err := q.acquire()
+	if err != nil {
+		return err
+	}
+	defer q.release()
 	q.mu.Lock()
-	q.enqueue(w)
+	upto, after := q.durable.seq, q.trimmed.seq
+	q.mu.Unlock()
+	if upto > keepRecent {
+		after = max(after, upto-keepRecent)
+	}
+	buf := make([]checks.Result, 256)
+	for after < upto {
+		n, err := s.read(buf, after, upto)
+		if err != nil {
+			return q.explain(err)
+		}
+		for _, r := range buf[:n] {
+			if err := f(r); err != nil {
+				return err
+			}
+		}
+		after += uint64(n)
+	}
+	return nil
 }

@@ -9,13 +9,12 @@ import (
 )
 
 // A write is something that waits for its group commit: the results of one
-// Append, the position of a cursor, or an object to forget.
+// Append, or the position of a cursor.
 type write struct {
 	records []record
 	buf     []byte // the keys and encodings of records, one after another
 	cursor  *Cursor
 	to      position // of cursor
-	forget  []byte   // a key of the table of last results
 	cost    int64    // about the memory it takes while it waits
 	err     error    // why it is not going to be written
 	done    func(error)
@@ -47,7 +46,7 @@ func encodeWrite(results []checks.Result) *write {
 }
 
 // empty reports whether w only keeps a place in the order.
-func (w *write) empty() bool { return len(w.records) == 0 && w.cursor == nil && w.forget == nil }
+func (w *write) empty() bool { return len(w.records) == 0 && w.cursor == nil }
 
 // refuse gives w's results up because of err.
 func (w *write) refuse(err error) { w.records, w.buf, w.err = nil, nil, err }
@@ -64,9 +63,6 @@ func (w *write) size() int64 {
 // put adds w to b. at is where its first record goes; keep says whether records
 // are kept or only the last results.
 func (w *write) put(b *pebble.Batch, at position, keep bool) error {
-	if w.forget != nil {
-		return b.Delete(w.forget, nil)
-	}
 	if w.cursor != nil {
 		return b.Set(cursorKey(w.cursor.name), w.to.encode(), nil)
 	}

@@ -1,0 +1,92 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+
+	"checkbus/checks"
+)
+
+// A metric is a number to take from a payload and to judge.
+type metric struct {
+	label      string
+	path       jsonPath // of read
+	unit       string
+	min, max   *float64
+	warn, crit checks.Range
+}
+
+// perfdata is the metric with a value.
+func (m metric) perfdata(value float64) checks.Perfdata {
+	return checks.Perfdata{
+		Label: m.label, Value: value, Unit: m.unit,
+		Warning: m.warn, Critical: m.crit, Min: m.min, Max: m.max,
+	}
+}
+
+// parseMetric reads --metric: LABEL=PATH and then what parseAttributes takes.
+func parseMetric(text string) (metric, error) {
+	label, spec, ok := strings.Cut(text, "=")
+	if !ok || label == "" {
+		return metric{}, fmt.Errorf("%q is not LABEL=PATH[,unit=U][,min=N][,max=N][,warning=RANGE][,critical=RANGE]", text)
+	}
+	path, rest, err := cutJSONPath(spec)
+	if err != nil {
+		return metric{}, err
+	}
+	m := metric{label: label, path: path}
+	return m, m.parseAttributes(rest)
+}
+
+// parseAttributes reads ",unit=U,min=N,max=N,warning=RANGE,critical=RANGE",
+// any of them.
+func (m *metric) parseAttributes(text string) error {
+	for item := range strings.SplitSeq(strings.TrimPrefix(text, ","), ",") {
+		if item == "" {
+			continue
+		}
+		key, value, _ := strings.Cut(item, "=")
+		if err := m.set(key, value); err != nil {
+			return fmt.Errorf("%s: %w", item, err)
+		}
+	}
+	return nil
+}
+
+func (m *metric) set(key, value string) (err error) {
+	switch key {
+	case "label":
+		m.label = value
+	case "unit":
+		m.unit = value
+	case "min":
+		m.min, err = parseBound(value)
+	case "max":
+		m.max, err = parseBound(value)
+	case "warning":
+		m.warn, err = parseLimit(value, timeBase(m.unit))
+	case "critical":
+		m.crit, err = parseLimit(value, timeBase(m.unit))
+	default:
+		err = errors.New("none of label, unit, min, max, warning, critical")
+	}
+	return err
+}
+
+// timeBase is what a metric's unit counts, 0 when it is no time.
+func timeBase(unit string) time.Duration { return units[unit] }
+
+func parseBound(text string) (*float64, error) {
+	n, err := parseNumber(text)
+	return &n, err
+}
+
+// withDefaults gives a metric that has no range of its own those of -w and -c.
+func (m metric) withDefaults(s *settings) metric {
+	if m.warn.IsZero() && m.crit.IsZero() {
+		m.warn, m.crit = s.warn, s.crit
+	}
+	return m
+}
