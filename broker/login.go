@@ -56,8 +56,8 @@ func (b *Broker) login(c *conn, client string, pk packets.Packet) *refusal {
 	return nil
 }
 
-// checkPassword waits for a free hasher. The time of a client that has to wait
-// for its wrong guesses is looked at twice, since many may guess at once.
+// checkPassword waits for a free hasher, and then looks again whether the user
+// has to wait after wrong guesses, since many may have come at once.
 func (b *Broker) checkPassword(c *conn, passwords *Passwords, user, password string) *refusal {
 	address := hostOf(c.RemoteAddr())
 	if b.attempts.Wait(address, user) > 0 {
