@@ -35,7 +35,6 @@ type client struct {
 	account   *account
 	transport *http.Transport
 	timeout   time.Duration
-	answer    bytes.Buffer // of the last request
 }
 
 func newClient(base string, cfg Config, t *tls.Config, a *account) *client {
@@ -70,19 +69,17 @@ func (c *client) send(ctx context.Context, method, path string, body []byte) (*h
 	return c.transport.RoundTrip(req)
 }
 
-// do sends a request and reads the whole answer, which holds until the next
-// request.
-func (c *client) do(ctx context.Context, method, path string, body []byte) (status int, answer []byte, err error) {
+// get asks for a short answer.
+func (c *client) get(ctx context.Context, path string) (status int, answer []byte, err error) {
 	ctx, cancel := context.WithTimeout(ctx, c.timeout)
 	defer cancel()
-	resp, err := c.send(ctx, method, path, body)
+	resp, err := c.send(ctx, http.MethodGet, path, nil)
 	if err != nil {
 		return 0, nil, err
 	}
 	defer resp.Body.Close()
-	c.answer.Reset()
-	_, err = c.answer.ReadFrom(io.LimitReader(resp.Body, maxAnswer))
-	return resp.StatusCode, c.answer.Bytes(), err
+	answer, err = io.ReadAll(io.LimitReader(resp.Body, maxAnswer))
+	return resp.StatusCode, answer, err
 }
 
 // An account is what the gateway shows to Icinga with each request.
@@ -145,7 +142,7 @@ type process struct {
 // process asks which worker answers.
 func (c *client) process(ctx context.Context) (process, error) {
 	const path = "/v1/status/IcingaApplication"
-	status, body, err := c.do(ctx, http.MethodGet, path, nil)
+	status, body, err := c.get(ctx, path)
 	if err != nil {
 		return process{}, err
 	}
