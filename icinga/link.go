@@ -178,6 +178,7 @@ func (l *link) read() (status int, again bool, err error) {
 	if err != nil {
 		return 0, false, err
 	}
+	defer resp.Body.Close()
 	if _, err := l.answer.ReadFrom(resp.Body); err != nil {
 		return 0, false, err
 	}
