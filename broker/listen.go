@@ -26,15 +26,29 @@ const (
 // keepalive they asked for in MQTT.
 var keepAlive = net.KeepAliveConfig{Enable: true, Idle: 60 * time.Second, Interval: 15 * time.Second, Count: 5}
 
-// Listen binds all listeners, so that a port that is taken is known before
-// anything else starts. Clients that connect wait until Run. The error names
-// each address that could not be bound, and then none is.
+// A listener takes connections at one address.
+type listener struct {
+	net.Listener
+	settings     Listener
+	anonymous    bool          // lets in clients that do not say who they are
+	certificates *certificates // nil without TLS
+}
+
+// Listen reads the files that the settings name and binds all listeners, so
+// that a mistake in one, or a port that is taken, is known before anything else
+// starts. Clients that connect wait until Run. The error names each file and
+// address, and then none is bound.
 func (b *Broker) Listen() error {
 	var errs []error
-	for _, l := range b.cfg.Listeners {
-		ln, err := bind(l)
+	files, err := readAccess(b.cfg.Access, b.root, access{})
+	if err != nil {
+		errs = append(errs, err)
+	}
+	b.access.Store(&files)
+	for i, l := range b.cfg.Listeners {
+		ln, err := b.listen(l)
 		if err != nil {
-			errs = append(errs, fmt.Errorf("listen on %s: %w", l.Address, err))
+			errs = append(errs, inListener(i, err))
 			continue
 		}
 		b.listeners = append(b.listeners, ln)
@@ -45,6 +59,22 @@ func (b *Broker) Listen() error {
 		return err
 	}
 	return nil
+}
+
+// listen binds l. The error begins with the key that it is about.
+func (b *Broker) listen(l Listener) (*listener, error) {
+	certs, err := newCertificates(l)
+	if err != nil {
+		return nil, err
+	}
+	if certs != nil && certs.validNow() != nil {
+		b.log.Warn("clients will refuse the certificate", "listener", l.Address, "err", certs.validNow())
+	}
+	ln, err := bind(l)
+	if err != nil {
+		return nil, fmt.Errorf("address: %w", err)
+	}
+	return &listener{ln, l, b.cfg.anonymous(l), certs}, nil
 }
 
 func bind(l Listener) (net.Listener, error) {
@@ -86,7 +116,7 @@ func (b *Broker) closeListeners() {
 
 // accept takes connections until the listener is closed. Other errors, as when
 // file descriptors run out, are waited out.
-func (b *Broker) acceptFrom(ln net.Listener) {
+func (b *Broker) acceptFrom(ln *listener) {
 	pause := leastPause
 	for {
 		nc, err := ln.Accept()
@@ -111,14 +141,14 @@ func (b *Broker) acceptFrom(ln net.Listener) {
 			continue
 		}
 		b.count.connections.Add(1)
-		b.clients.Go(func() { b.serve(nc) })
+		b.clients.Go(func() { b.serve(ln, nc) })
 	}
 }
 
 // serve sees one connection from beginning to end.
-func (b *Broker) serve(nc net.Conn) {
+func (b *Broker) serve(ln *listener, nc net.Conn) {
 	defer b.count.connections.Add(-1)
-	c := newConn(nc, b.cfg.MaxPacket, &b.count)
+	c := newConn(nc, ln, b.cfg.MaxPacket, &b.count)
 	b.track(c, true)
 	defer b.track(c, false)
 	err := b.establish(c)
@@ -166,6 +196,9 @@ func (b *Broker) establish(c *conn) (err error) {
 			err = packets.ErrUnspecifiedError
 		}
 	}()
+	if err := b.open(c); err != nil {
+		return err
+	}
 	return b.server.EstablishConnection("", c)
 }
 

@@ -29,6 +29,7 @@ const (
 type session struct {
 	id   string
 	turn chan struct{} // has one element while a connection is starting
+	user string        // whose it is; empty is anonymous; of who has the turn
 
 	// Under Broker.mu. The latter four are about a client that is away.
 	refs int       // who needs the session: connections that are starting or attached

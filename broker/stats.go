@@ -34,6 +34,8 @@ type Stats struct {
 	InflightDropped int64 // the same, for QoS 1 and 2 beyond what may be unacknowledged
 	SlowConsumers   int64 // clients closed because they did not read
 	Refused         int64 // connections beyond max_connections
+	Unauthorized    int64 // logins refused
+	BadHandshakes   int64 // connections that ended before MQTT began
 	Panics          int64 // connections ended by a fault in the library
 }
 
@@ -41,6 +43,7 @@ type Stats struct {
 type counters struct {
 	connections, messagesIn, bytesIn, bytesOut atomic.Int64
 	redelivered, denied, slow, refused, panics atomic.Int64
+	unauthorized, handshakes                   atomic.Int64
 	sockets, connects, expired                 atomic.Int64
 	packetsIn, packetsOut, messagesOut         atomic.Int64
 	payloadIn, payloadOut                      atomic.Int64
@@ -85,6 +88,8 @@ func (b *Broker) Stats() Stats {
 		InflightDropped: atomic.LoadInt64(&info.InflightDropped),
 		SlowConsumers:   b.count.slow.Load(),
 		Refused:         b.count.refused.Load(),
+		Unauthorized:    b.count.unauthorized.Load(),
+		BadHandshakes:   b.count.handshakes.Load(),
 		Panics:          b.count.panics.Load(),
 	}
 }

@@ -23,6 +23,7 @@ type Settings struct {
 	Results  ResultSettings    `toml:"results"`
 	Spool    SpoolSettings     `toml:"spool"`
 	Listener []broker.Listener `toml:"listener"`
+	Access   broker.Access     `toml:"access"`
 	Broker   BrokerSettings    `toml:"broker"`
 	Nagios   *nagios.Config    `toml:"nagios"`
 	Icinga   *icinga.Config    `toml:"icinga"`
@@ -112,6 +113,7 @@ func readSettings(path string) (Settings, error) {
 func (s Settings) broker() broker.Config {
 	return broker.Config{
 		Listeners:      s.Listener,
+		Access:         s.Access,
 		MaxPacket:      int(s.Broker.MaxPacket),
 		MaxConnections: s.Broker.MaxConnections,
 		SysInterval:    s.Broker.SysInterval,

@@ -1,0 +1,173 @@
+package broker
+
+import (
+	"fmt"
+	"net"
+	"net/netip"
+	"net/url"
+	"strconv"
+	"strings"
+)
+
+// A Listener is one address that clients connect to, and how.
+type Listener struct {
+	// Address is host:port, or unix:/path. An empty host is all addresses, and
+	// port 0 any free port.
+	Address string `toml:"address"`
+	// Protocol is what clients speak: "mqtt", or "websocket" for MQTT in the binary
+	// messages of WebSockets, with the sub-protocol mqtt. "" is "mqtt".
+	Protocol string `toml:"protocol"`
+	// Path is where the WebSocket is: in "https://host/mqtt" it is "/mqtt", which
+	// is the default.
+	Path string `toml:"path"`
+	// Origins are the origins, as "https://console.example.org", whose pages may
+	// connect with a browser. Without any, pages of all origins may.
+	Origins []string `toml:"origins"`
+	// TLSCert and TLSKey are PEM files: the server's certificate, with those
+	// between it and its authority, and its key. With them clients must speak
+	// TLS, 1.2 or newer.
+	TLSCert string `toml:"tls_cert"`
+	TLSKey  string `toml:"tls_key"`
+	// ClientCA is a PEM file of certificate authorities. A client may show a
+	// certificate of one of these, and no other.
+	ClientCA string `toml:"client_ca"`
+	// RequireClientCert refuses clients that show no certificate.
+	RequireClientCert bool `toml:"require_client_cert"`
+	// Identity says which part of a client's certificate is its user name: "cn",
+	// the common name, or "subject", all of the subject in the form of RFC 2253.
+	// Then the client needs no password, and the user name that it gives is
+	// ignored. With "" certificates only open the door.
+	Identity string `toml:"identity"`
+	// AllowAnonymous lets in clients that give no user name, and no certificate
+	// that names them. By default it is so on loopback and Unix sockets as long
+	// as neither a password file nor certificates say who a client is, but not
+	// for WebSockets, which any page in a browser on this machine can open.
+	// Without an ACL file they have all rights over loopback and Unix sockets,
+	// and from elsewhere only read, and no results.
+	AllowAnonymous *bool `toml:"allow_anonymous"`
+}
+
+// validate returns every mistake in l, each with its key.
+func (l Listener) validate() []error {
+	var errs []error
+	wrong := func(key, format string, args ...any) {
+		errs = append(errs, fmt.Errorf(key+": "+format, args...))
+	}
+	if err := validAddress(l.Address); err != nil {
+		wrong("address", "%w", err)
+	}
+	switch l.Protocol {
+	case "", "mqtt":
+		if l.Path != "" {
+			wrong("path", "needs protocol = \"websocket\"")
+		}
+		if len(l.Origins) > 0 {
+			wrong("origins", "needs protocol = \"websocket\"")
+		}
+	case "websocket":
+		if !strings.HasPrefix(l.path(), "/") || strings.ContainsAny(l.path(), "?#") {
+			wrong("path", "%q is not a path such as /mqtt", l.Path)
+		}
+		for _, o := range l.Origins {
+			if u, err := url.Parse(o); err != nil || u.Host == "" || u.Scheme+"://"+u.Host != o {
+				wrong("origins", "%q is not an origin such as https://console.example.org", o)
+			}
+		}
+	default:
+		wrong("protocol", "%q is neither mqtt nor websocket", l.Protocol)
+	}
+	switch {
+	case l.TLSCert == "" && l.TLSKey != "":
+		wrong("tls_key", "needs tls_cert")
+	case l.TLSCert != "" && l.TLSKey == "":
+		wrong("tls_cert", "needs tls_key")
+	case l.TLSCert == "" && l.ClientCA != "":
+		wrong("client_ca", "needs tls_cert and tls_key")
+	}
+	if l.RequireClientCert && l.ClientCA == "" {
+		wrong("require_client_cert", "needs client_ca")
+	}
+	switch l.Identity {
+	case "":
+	case "cn", "subject":
+		if l.ClientCA == "" {
+			wrong("identity", "needs client_ca")
+		}
+	default:
+		wrong("identity", "%q is neither cn nor subject", l.Identity)
+	}
+	return errs
+}
+
+// inListener names the listener that err, which begins with a key, is about.
+func inListener(i int, err error) error {
+	if err == nil {
+		return nil
+	}
+	return fmt.Errorf("listener[%d].%w", i, err)
+}
+
+func validAddress(address string) error {
+	if path, ok := strings.CutPrefix(address, "unix:"); ok {
+		if !strings.HasPrefix(path, "/") {
+			return fmt.Errorf("%q needs an absolute path, as in unix:/run/checkbus/mqtt", address)
+		}
+		return nil
+	}
+	_, port, err := net.SplitHostPort(address)
+	if err != nil {
+		return fmt.Errorf("%q is neither host:port nor unix:/path", address)
+	}
+	if _, err := strconv.ParseUint(port, 10, 16); err != nil {
+		return fmt.Errorf("%q has no port from 0 to 65535", address)
+	}
+	return nil
+}
+
+// isLocal reports whether only clients on this machine reach the listener.
+func (l Listener) isLocal() bool {
+	network, address := l.network()
+	host, _, _ := net.SplitHostPort(address)
+	ip, _ := netip.ParseAddr(host)
+	return network == "unix" || host == "localhost" || ip.IsLoopback()
+}
+
+// network splits a valid address into what net.Listen takes.
+func (l Listener) network() (network, address string) {
+	if path, ok := strings.CutPrefix(l.Address, "unix:"); ok {
+		return "unix", path
+	}
+	return "tcp", l.Address
+}
+
+// String says what runs where, for an operator.
+func (l Listener) String() string {
+	text := l.Address
+	if l.TLSCert != "" || l.isWebSocket() {
+		text += ", " + l.transport()
+	}
+	if l.isWebSocket() {
+		text += " at " + l.path()
+	}
+	switch {
+	case l.RequireClientCert:
+		text += ", with a client certificate"
+	case l.ClientCA != "":
+		text += ", with or without a client certificate"
+	}
+	return text
+}
+
+func (l Listener) isWebSocket() bool { return l.Protocol == "websocket" }
+
+func (l Listener) transport() string {
+	switch secured := l.TLSCert != ""; {
+	case l.isWebSocket() && secured:
+		return "secure WebSocket"
+	case l.isWebSocket():
+		return "WebSocket"
+	case secured:
+		return "TLS"
+	}
+	return "plain"
+}
