@@ -199,7 +199,7 @@ func expand(buf []byte, pattern, user, client string) []byte {
 // host: it writes its own results, Root/<user> and below, and reads everything
 // but what lies at and below Root for others; batches, on Root itself, it
 // neither writes nor reads. Anonymous clients may do everything when they are
-// Local, and otherwise read everything and write nothing.
+// Local. Others write nothing, and read what every user may read: not Root.
 type DefaultAccess struct {
 	Root  string // first levels of the topics of results: "nagios"
 	Local bool   // the client came over loopback or a Unix socket
@@ -209,8 +209,10 @@ type DefaultAccess struct {
 // user name, or "" for an anonymous client; client is of no consequence.
 func (d DefaultAccess) Allows(user, _ string, writes bool, topic string) bool {
 	switch {
+	case user == "" && d.Local:
+		return true
 	case user == "":
-		return d.Local || !writes
+		return !writes && !within(d.Root, topic)
 	case within(d.Root, topic):
 		return topic != d.Root && within(checks.EncodeLevel(user), topic[len(d.Root)+1:])
 	}

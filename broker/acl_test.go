@@ -242,7 +242,7 @@ func TestDefaultAccessLetsAHostSpeakForItself(t *testing.T) {
 			"nagios": all, "nagios/web1": all, "x": all,
 		}},
 		"anonymous from elsewhere": {"nagios", "", false, map[string]can{
-			"nagios": reads, "nagios/web1": reads, "checkbus/event/web1": reads,
+			"nagios": none, "nagios/web1": none, "nagiosx": reads, "checkbus/event/web1": reads,
 		}},
 	}
 	for name, tt := range tests {

@@ -7,7 +7,7 @@ import (
 	"hash/maphash"
 	"log/slog"
 	"math"
-	"net"
+	"runtime"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -44,7 +44,12 @@ type Broker struct {
 	accept func(Message, func(error))
 	denied func(Message)
 
-	listeners []net.Listener
+	access    atomic.Pointer[access]
+	attempts  *Attempts
+	hashers   chan struct{} // has an element for each password that is being checked
+	reloading sync.Mutex    // held by Reload
+
+	listeners []*listener
 	clients   sync.WaitGroup // goroutines of connections
 	finisher  *finisher
 	stopping  chan struct{} // closed when Run is about to end
@@ -55,7 +60,7 @@ type Broker struct {
 	backlogs  backlogs
 	crowd     crowd
 
-	acceptFailed, panicked, slowed, retainRefused seldom
+	acceptFailed, panicked, slowed, loginRefused, handshakeFailed, retainRefused seldom
 
 	mu       sync.Mutex
 	sessions map[string]*session // by client identifier
@@ -72,6 +77,8 @@ func New(cfg Config, log *slog.Logger) (*Broker, error) {
 	b := &Broker{
 		cfg:      cfg,
 		log:      log,
+		attempts: NewAttempts(loginAttempts),
+		hashers:  make(chan struct{}, hashers(runtime.GOMAXPROCS(0))),
 		finisher: newFinisher(),
 		retained: retainedSizes{seed: maphash.MakeSeed(), byTopic: map[uint64]retainedSize{}},
 		stopping: make(chan struct{}),
@@ -131,10 +138,11 @@ func (b *Broker) Run(ctx context.Context) error {
 	var finishing, accepting sync.WaitGroup
 	finishing.Go(b.finish)
 	finishing.Go(b.keepTime)
+	finishing.Go(b.watchCertificates)
 	finishing.Go(b.publishSys)
 	for _, ln := range b.listeners {
 		accepting.Go(func() { b.acceptFrom(ln) })
-		b.log.Info("listening", "address", ln.Addr().String())
+		b.log.Info("listening", "address", ln.Addr().String(), "transport", ln.settings.transport())
 	}
 
 	<-ctx.Done()

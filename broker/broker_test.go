@@ -132,7 +132,7 @@ type gateway struct {
 	*bus
 	t    testing.TB
 	addr string
-	log  *bytes.Buffer
+	log  *locked
 	stop func()
 }
 
@@ -146,8 +146,8 @@ func start(t testing.TB, adapt ...func(*Config)) *gateway {
 	for _, f := range adapt {
 		f(&cfg)
 	}
-	g := &gateway{bus: newBus(), t: t, log: &bytes.Buffer{}}
-	b, err := New(cfg, slog.New(slog.NewTextHandler(&locked{w: g.log}, nil)))
+	g := &gateway{bus: newBus(), t: t, log: &locked{}}
+	b, err := New(cfg, slog.New(slog.NewTextHandler(g.log, nil)))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -233,16 +233,22 @@ func eventually(t testing.TB, what string, ok func() bool) {
 	}
 }
 
-// locked is a writer for several goroutines.
+// locked is a buffer for several goroutines.
 type locked struct {
 	mu sync.Mutex
-	w  *bytes.Buffer
+	b  bytes.Buffer
+}
+
+func (l *locked) String() string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.b.String()
 }
 
 func (l *locked) Write(b []byte) (int, error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	return l.w.Write(b)
+	return l.b.Write(b)
 }
 
 // versions are those that tests run with.

@@ -3,22 +3,25 @@ package broker
 import (
 	"errors"
 	"fmt"
-	"net"
-	"strconv"
 	"strings"
 	"time"
 )
 
-// A Listener is one address that clients connect to.
-type Listener struct {
-	// Address is host:port, or unix:/path. An empty host is all addresses, and
-	// port 0 any free port.
-	Address string `toml:"address"`
+// Access names the files that say who clients are and what they may do.
+type Access struct {
+	// PasswordFile has the users and their passwords, as mosquitto_passwd writes
+	// it. Without one, user names are not looked at, and mean nothing.
+	PasswordFile string `toml:"password_file"`
+	// ACLFile has the rules, as Mosquitto reads it. Without one, a user writes
+	// its own results, and reads everything but those of others, see
+	// DefaultAccess.
+	ACLFile string `toml:"acl_file"`
 }
 
 // Config holds the settings of the broker.
 type Config struct {
 	Listeners []Listener `toml:"listener"`
+	Access    Access     `toml:"access"`
 	// MaxPacket is the largest packet taken from a client, in bytes, 1024 to
 	// 268435455. MQTT 5 clients are told it.
 	MaxPacket int `toml:"max_packet"`
@@ -57,14 +60,20 @@ func (c Config) Validate() error {
 	}
 	seen := map[string]int{}
 	for i, l := range c.Listeners {
-		if err := validAddress(l.Address); err != nil {
-			errs = append(errs, fmt.Errorf("listener[%d].address: %w", i, err))
+		mistakes := l.validate()
+		for _, err := range mistakes {
+			errs = append(errs, inListener(i, err))
+		}
+		if len(mistakes) > 0 {
 			continue
 		}
 		if first, ok := seen[l.Address]; ok && !strings.HasSuffix(l.Address, ":0") {
 			errs = append(errs, fmt.Errorf("listener[%d].address: %s is listener[%d]'s already", i, l.Address, first))
 		}
 		seen[l.Address] = i
+		if !c.anonymous(l) && c.Access.PasswordFile == "" && l.Identity == "" {
+			errs = append(errs, fmt.Errorf("listener[%d].allow_anonymous: as it is, nobody may connect to %s: set it, or access.password_file, or identity", i, l.Address))
+		}
 	}
 	if c.MaxPacket < leastPacket || c.MaxPacket > mostPacket {
 		errs = append(errs, fmt.Errorf("broker.max_packet: %d is not in %d to %d", c.MaxPacket, leastPacket, mostPacket))
@@ -78,27 +87,38 @@ func (c Config) Validate() error {
 	return errors.Join(errs...)
 }
 
-func validAddress(address string) error {
-	if path, ok := strings.CutPrefix(address, "unix:"); ok {
-		if !strings.HasPrefix(path, "/") {
-			return fmt.Errorf("%q needs an absolute path, as in unix:/run/checkbus/mqtt", address)
+// Check reads the files that the settings name, and returns every mistake in
+// them.
+func (c Config) Check() error {
+	_, err := readAccess(c.Access, "", access{})
+	errs := []error{err}
+	for i, l := range c.Listeners {
+		certs, err := newCertificates(l)
+		if certs != nil {
+			err = certs.validNow()
 		}
-		return nil
+		errs = append(errs, inListener(i, err))
 	}
-	_, port, err := net.SplitHostPort(address)
-	if err != nil {
-		return fmt.Errorf("%q is neither host:port nor unix:/path", address)
-	}
-	if _, err := strconv.ParseUint(port, 10, 16); err != nil {
-		return fmt.Errorf("%q has no port from 0 to 65535", address)
-	}
-	return nil
+	return errors.Join(errs...)
 }
 
-// network splits a valid address into what net.Listen takes.
-func (l Listener) network() (network, address string) {
-	if path, ok := strings.CutPrefix(l.Address, "unix:"); ok {
-		return "unix", path
+// anonymous reports whether a listener lets in clients that do not say who they
+// are.
+func (c Config) anonymous(l Listener) bool {
+	if l.AllowAnonymous != nil {
+		return *l.AllowAnonymous
 	}
-	return "tcp", l.Address
+	return l.isLocal() && !l.isWebSocket() && c.Access.PasswordFile == "" && l.Identity == ""
+}
+
+// String says who may do what, for an operator.
+func (a Access) String() string {
+	users, rules := "user names mean nothing", "by the default rules"
+	if a.PasswordFile != "" {
+		users = "users of " + a.PasswordFile
+	}
+	if a.ACLFile != "" {
+		rules = "by the rules of " + a.ACLFile
+	}
+	return users + ", " + rules
 }

@@ -32,13 +32,13 @@ func TestValidateNamesEveryMistake(t *testing.T) {
 			"broker.max_packet: 0 is not in 1024 to 268435455\n" +
 			"broker.max_connections: 0 is not positive"},
 		"no listener":      {listen(), "listener: at least one is required"},
-		"no port":          {listen("localhost"), `listener[0].address: "localhost" is neither host:port nor unix:/path`},
-		"wrong port":       {listen("127.0.0.1:1883", ":70000"), `listener[1].address: ":70000" has no port from 0 to 65535`},
-		"empty":            {listen(""), `listener[0].address: "" is neither host:port nor unix:/path`},
+		"no port":          {listen("localhost"), `listener[0].address: "localhost" is none of host:port, unix:/path and systemd:NAME`},
+		"wrong port":       {listen("127.0.0.1:1883", "[::1]:70000"), `listener[1].address: "[::1]:70000" has no port from 0 to 65535`},
+		"empty":            {listen(""), `listener[0].address: "" is none of host:port, unix:/path and systemd:NAME`},
 		"relative socket":  {listen("unix:mqtt"), `listener[0].address: "unix:mqtt" needs an absolute path, as in unix:/run/checkbus/mqtt`},
-		"the same twice":   {listen(":1883", ":1883"), `listener[1].address: :1883 is listener[0]'s already`},
+		"the same twice":   {listen("[::1]:1883", "[::1]:1883"), `listener[1].address: [::1]:1883 is listener[0]'s already`},
 		"any port twice":   {listen("127.0.0.1:0", "127.0.0.1:0"), ""},
-		"all kinds":        {listen(":1883", "[::1]:1884", "unix:/run/mqtt"), ""},
+		"all kinds":        {listen("127.0.0.1:1883", "[::1]:1884", "unix:/run/mqtt"), ""},
 		"$SYS too often":   {Config{Listeners: Default().Listeners, MaxPacket: 1024, MaxConnections: 1, SysInterval: 999 * time.Millisecond}, "broker.sys_interval: 999ms is neither 0s nor 1s or more"},
 		"$SYS never":       {Config{Listeners: Default().Listeners, MaxPacket: 1024, MaxConnections: 1}, ""},
 		"packet too large": {Config{Listeners: Default().Listeners, MaxPacket: 268435456, MaxConnections: 1}, "broker.max_packet: 268435456 is not in 1024 to 268435455"},
@@ -73,5 +73,83 @@ address = "unix:/run/mqtt"
 	}
 	if c.MaxPacket != 4096 || c.MaxConnections != 7 || c.SysInterval != 5*time.Second || len(c.Listeners) != 1 || c.Listeners[0].Address != "unix:/run/mqtt" {
 		t.Errorf("read %+v", c)
+	}
+}
+
+func TestEveryMistakeInTheSettingsIsNamed(t *testing.T) {
+	yes, no := true, false
+	tests := map[string]struct {
+		listener Listener
+		access   Access
+		want     string // "" is none
+	}{
+		"loopback":                 {Listener{Address: "127.0.0.1:0"}, Access{}, ""},
+		"loopback, IPv6":           {Listener{Address: "[::1]:0"}, Access{}, ""},
+		"loopback, by name":        {Listener{Address: "localhost:0"}, Access{}, ""},
+		"Unix socket":              {Listener{Address: "unix:/run/x"}, Access{}, ""},
+		"relative Unix socket":     {Listener{Address: "unix:x"}, Access{}, "listener[0].address: "},
+		"no port":                  {Listener{Address: "127.0.0.1"}, Access{}, "listener[0].address: "},
+		"nobody may connect":       {Listener{Address: "0.0.0.0:1883"}, Access{}, "listener[0].allow_anonymous: "},
+		"nobody may connect, IPv6": {Listener{Address: ":1883"}, Access{ACLFile: "acl"}, "listener[0].allow_anonymous: "},
+		"nobody on loopback":       {Listener{Address: "127.0.0.1:0", AllowAnonymous: &no}, Access{}, "listener[0].allow_anonymous: "},
+		"open to all":              {Listener{Address: "0.0.0.0:1883", AllowAnonymous: &yes}, Access{}, ""},
+		"certificates":             {Listener{Address: ":8883", TLSCert: "c", TLSKey: "k", ClientCA: "a", Identity: "cn"}, Access{}, ""},
+		"nameless certificates":    {Listener{Address: ":8883", TLSCert: "c", TLSKey: "k", ClientCA: "a"}, Access{}, "listener[0].allow_anonymous: "},
+		"no key":                   {Listener{Address: "[::1]:0", TLSCert: "c"}, Access{}, "listener[0].tls_cert: needs tls_key"},
+		"no certificate":           {Listener{Address: "[::1]:0", TLSKey: "k"}, Access{}, "listener[0].tls_key: needs tls_cert"},
+		"authority without TLS":    {Listener{Address: "[::1]:0", ClientCA: "a"}, Access{}, "listener[0].client_ca: needs tls_cert and tls_key"},
+		"required of whom":         {Listener{Address: "[::1]:0", RequireClientCert: true}, Access{}, "listener[0].require_client_cert: needs client_ca"},
+		"identity of whom":         {Listener{Address: "[::1]:0", Identity: "cn"}, Access{}, "listener[0].identity: needs client_ca"},
+		"unknown identity":         {Listener{Address: "[::1]:0", Identity: "dn"}, Access{}, "listener[0].identity: \"dn\" is neither cn nor subject"},
+		"systemd":                  {Listener{Address: "systemd:mqtt"}, Access{PasswordFile: "p"}, ""},
+		"systemd without a name":   {Listener{Address: "systemd:"}, Access{PasswordFile: "p"}, "listener[0].address: "},
+		"nobody over systemd":      {Listener{Address: "systemd:mqtt"}, Access{}, "listener[0].allow_anonymous: "},
+		"mode of a port":           {Listener{Address: "[::1]:0", SocketMode: "0660"}, Access{}, "listener[0].socket_mode: needs a Unix socket"},
+		"wrong mode":               {Listener{Address: "unix:/x", SocketMode: "rw"}, Access{}, "listener[0].socket_mode: "},
+		"too much mode":            {Listener{Address: "unix:/x", SocketMode: "1777"}, Access{}, "listener[0].socket_mode: "},
+		"nobody behind a proxy":    {Listener{Address: "[::1]:0", ProxyProtocol: true}, Access{}, "listener[0].allow_anonymous: "},
+		"WebSocket":                {Listener{Address: ":80", Protocol: "websocket", Path: "/x", Origins: []string{"https://a.example:8443"}}, Access{PasswordFile: "p"}, ""},
+		"unknown protocol":         {Listener{Address: "[::1]:0", Protocol: "ws"}, Access{}, "listener[0].protocol: \"ws\" is neither mqtt nor websocket"},
+		"path of nothing":          {Listener{Address: "[::1]:0", Protocol: "mqtt", Path: "/x"}, Access{}, "listener[0].path: needs protocol"},
+		"origins of nothing":       {Listener{Address: "[::1]:0", Origins: []string{"https://a.example"}}, Access{}, "listener[0].origins: needs protocol"},
+		"relative path":            {Listener{Address: "[::1]:0", Protocol: "websocket", Path: "x"}, Access{}, "listener[0].path: "},
+		"origin with a path":       {Listener{Address: "[::1]:0", Protocol: "websocket", Origins: []string{"https://a.example/"}}, Access{}, "listener[0].origins: "},
+		"origin without a scheme":  {Listener{Address: "[::1]:0", Protocol: "websocket", Origins: []string{"a.example"}}, Access{}, "listener[0].origins: "},
+		"pages on this machine":    {Listener{Address: "[::1]:0", Protocol: "websocket"}, Access{}, "listener[0].allow_anonymous: "},
+		"users":                    {Listener{Address: "0.0.0.0:1883"}, Access{PasswordFile: "passwd"}, ""},
+	}
+	for name, tt := range tests {
+		t.Run(name, func(t *testing.T) {
+			cfg := Default()
+			cfg.Listeners, cfg.Access = []Listener{tt.listener}, tt.access
+			err := cfg.Validate()
+			if tt.want == "" && err != nil || tt.want != "" && (err == nil || !strings.HasPrefix(err.Error(), tt.want)) {
+				t.Errorf("Validate = %v, want %q", err, tt.want)
+			}
+		})
+	}
+}
+
+func TestAnonymousClientsAreLetInByDefaultOnlyWhereNothingIsSecured(t *testing.T) {
+	yes := true
+	tests := map[string]struct {
+		listener Listener
+		access   Access
+		want     bool
+	}{
+		"loopback":                      {Listener{Address: "127.0.0.1:0"}, Access{}, true},
+		"loopback with an ACL file":     {Listener{Address: "127.0.0.1:0"}, Access{ACLFile: "acl"}, true},
+		"loopback with a password file": {Listener{Address: "127.0.0.1:0"}, Access{PasswordFile: "passwd"}, false},
+		"Unix socket":                   {Listener{Address: "unix:/run/x"}, Access{}, true},
+		"loopback with certificates":    {Listener{Address: "127.0.0.1:0", Identity: "cn"}, Access{}, false},
+		"elsewhere":                     {Listener{Address: "192.0.2.1:0"}, Access{}, false},
+		"elsewhere, when told so":       {Listener{Address: "192.0.2.1:0", AllowAnonymous: &yes}, Access{PasswordFile: "passwd"}, true},
+	}
+	for name, tt := range tests {
+		t.Run(name, func(t *testing.T) {
+			if got := (Config{Access: tt.access}).anonymous(tt.listener); got != tt.want {
+				t.Errorf("anonymous = %t", got)
+			}
+		})
 	}
 }

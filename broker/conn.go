@@ -1,6 +1,7 @@
 package broker
 
 import (
+	"crypto/x509"
 	"errors"
 	"net"
 	"sync"
@@ -37,20 +38,26 @@ var errSlow = errors.New("slow consumer: too many bytes wait to be written")
 // above a keepalive of 43690 s (clients.go:265 in v2.7.9).
 type conn struct {
 	net.Conn
+	socket   net.Conn // under Conn; to close it never waits
+	listener *listener
 	counters *counters
 	maxIn    int // bytes, the largest packet
 
 	// The reader goroutine's own.
 	in          frames
-	fresh       bool          // a new time limit begins with the next read
-	started     bool          // CONNECT was taken
-	patience    time.Duration // 1.5 times the keepalive; 0 is for ever
-	version     byte          // 3, 4 or 5; set before anything is written
-	bridge      bool          // CONNECT said so
-	problemInfo bool          // reason strings are welcome
-	maxOut      uint32        // the largest packet the client takes, in bytes; 0 is any
-	subscribeID uint16        // packet id of the SUBSCRIBE or UNSUBSCRIBE at work
-	rights      rights
+	connectBy   time.Time         // when CONNECT must be here
+	fresh       bool              // a new time limit begins with the next read
+	started     bool              // CONNECT was taken
+	patience    time.Duration     // 1.5 times the keepalive; 0 is for ever
+	version     byte              // 3, 4 or 5; set before anything is written
+	bridge      bool              // CONNECT said so
+	problemInfo bool              // reason strings are welcome
+	maxOut      uint32            // the largest packet the client takes, in bytes; 0 is any
+	subscribeID uint16            // packet id of the SUBSCRIBE or UNSUBSCRIBE at work
+	certificate *x509.Certificate // of the client, verified; or nil
+	rights      rights            // once it is let in
+	refusal     *refusal
+	granted     map[int]byte // see subscribe
 	will        *will
 	session     *session
 	client      *mqtt.Client
@@ -79,16 +86,19 @@ type conn struct {
 	counted int           // bytes in counters.waiting
 }
 
-func newConn(nc net.Conn, maxPacket int, n *counters) *conn {
+func newConn(nc net.Conn, ln *listener, maxPacket int, n *counters) *conn {
 	c := &conn{
 		Conn:     nc,
+		socket:   nc,
+		listener: ln,
 		counters: n,
 		maxIn:    maxPacket,
 		fresh:    true,
-		patience: connectTimeout,
 		credit:   mostCredit,
 		closed:   make(chan struct{}),
 		detached: make(chan struct{}),
+
+		connectBy: time.Now().Add(connectTimeout),
 	}
 	c.moved.L = &c.mu
 	return c
@@ -137,7 +147,9 @@ func (c *conn) arm() error {
 		return net.ErrClosed
 	}
 	var limit time.Time
-	if c.patience > 0 {
+	if !c.started {
+		limit = c.connectBy
+	} else if c.patience > 0 {
 		limit = time.Now().Add(c.patience)
 	}
 	c.fresh = false
@@ -263,7 +275,6 @@ func (c *conn) Close() error {
 // of 0x80 and above is told to an MQTT 5 client that was told none.
 func (c *conn) finish(code packets.Code) {
 	c.mu.Lock()
-	defer c.mu.Unlock()
 	if code.Code >= packets.ErrUnspecifiedError.Code && c.version == 5 && c.welcome && !c.goodbye.Load() && c.failed == nil {
 		_ = c.append([]byte{packets.Disconnect << 4, 2, code.Code, 0})
 	}
@@ -271,10 +282,11 @@ func (c *conn) finish(code packets.Code) {
 	for c.writing {
 		c.moved.Wait()
 	}
-	_ = c.Conn.Close()
 	c.in, c.out, c.spare, c.window = frames{}, nil, nil, nil // a session that stays keeps c
 	c.queued = 0
 	c.account()
+	c.mu.Unlock()
+	_ = c.Conn.Close() // TLS may have to wait until its last word is written
 }
 
 // SetDeadline does nothing: the connection keeps its own time limits.

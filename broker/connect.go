@@ -22,8 +22,7 @@ func (c *conn) connect(pk packets.Packet) packets.Packet {
 	}
 	c.version = pk.ProtocolVersion
 	c.patience = patience(pk.Connect.Keepalive)
-	c.rights = rightsOf(c.RemoteAddr())
-	c.will = takeWill(&pk, c.rights)
+	c.will = takeWill(&pk)
 	if pk.Connect.PasswordFlag && len(pk.Connect.Password) == 0 {
 		pk.Connect.PasswordFlag = false // an empty password is one (MQTT 5, 3.1.3.6)
 	}

@@ -76,7 +76,7 @@ func (c *conn) overload() {
 	c.failed = errSlow
 	c.counters.slow.Add(1)
 	c.end()
-	c.Conn.Close()
+	c.socket.Close()
 	c.queued -= len(c.out)
 	c.out = nil
 	if c.window != nil {

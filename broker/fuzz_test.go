@@ -34,13 +34,18 @@ func FuzzConnection(f *testing.F) {
 	}
 	f.Add(bytes.Join(packets, nil))
 
-	b, err := New(Default(), slog.New(slog.DiscardHandler))
+	cfg := Default()
+	cfg.Listeners[0].Address = "127.0.0.1:0"
+	b, err := New(cfg, slog.New(slog.DiscardHandler))
 	if err != nil {
 		f.Fatal(err)
 	}
 	b.Handle("nagios", func(m Message, done func(error)) { done(verdictOn(string(m.Payload))) })
 	ln := newPipeListener()
-	b.listeners = []net.Listener{ln}
+	if err := b.Listen(); err != nil {
+		f.Fatal(err)
+	}
+	b.listeners = append(b.listeners, &listener{Listener: ln, anonymous: true})
 	ctx, cancel := context.WithCancel(context.Background())
 	ended := make(chan error, 1)
 	go func() { ended <- b.Run(ctx) }()

@@ -66,7 +66,7 @@ func TestConnectMustComeInTime(t *testing.T) {
 		server, client := net.Pipe()
 		defer client.Close()
 		var n counters
-		c := newConn(server, 1024, &n)
+		c := newConn(server, nil, 1024, &n)
 		began := time.Now()
 		sending := make(chan struct{})
 		go func() { // a byte now and then does not help
@@ -103,7 +103,7 @@ func TestKeepaliveEndsAHalfOpenConnection(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				server, client := net.Pipe()
 				defer client.Close()
-				c := newConn(server, 1024, &counters{})
+				c := newConn(server, nil, 1024, &counters{})
 				c.started, c.patience = true, patience(tt.keepalive)
 				began := time.Now()
 				if _, err := c.Read(make([]byte, 100)); !errors.Is(err, os.ErrDeadlineExceeded) {
@@ -303,7 +303,7 @@ func TestFailedAcceptDoesNotEndTheListener(t *testing.T) {
 	flaky := &flakyListener{Listener: ln}
 	flaky.failures.Store(4)
 	done := make(chan struct{})
-	go func() { defer close(done); g.acceptFrom(flaky) }()
+	go func() { defer close(done); g.acceptFrom(&listener{Listener: flaky, anonymous: true}) }()
 	mqtttest.Dial(t, ln.Addr().String(), mqtttest.Options{ID: "patient"}).Ping()
 	_ = ln.Close()
 	<-done

@@ -2,6 +2,7 @@ package broker
 
 import (
 	"strings"
+	"sync/atomic"
 
 	mqtt "github.com/mochi-mqtt/server/v2"
 	"github.com/mochi-mqtt/server/v2/packets"
@@ -34,17 +35,21 @@ func (h *hook) Provides(method byte) bool {
 	return false
 }
 
-// OnConnectAuthenticate lets everybody in: anonymous access is the only one.
-func (h *hook) OnConnectAuthenticate(cl *mqtt.Client, _ packets.Packet) bool {
-	_, ok := cl.Net.Conn.(*conn)
-	return ok
+// OnConnectAuthenticate decides who gets in, before anything is done for it.
+func (h *hook) OnConnectAuthenticate(cl *mqtt.Client, pk packets.Packet) bool {
+	c := cl.Net.Conn.(*conn)
+	why := h.b.login(c, cl.ID, pk)
+	if why != nil {
+		h.b.refuse(c, why, string(pk.Connect.Username))
+	}
+	return why == nil
 }
 
-// OnACLCheck is asked when a client subscribes. Publishing is decided in route,
-// and what is delivered in send.
+// OnACLCheck is asked when a client subscribes: see subscribe. Publishing is
+// decided in route, and what is delivered in send.
 func (h *hook) OnACLCheck(cl *mqtt.Client, topic string, _ bool) bool {
 	c, ok := cl.Net.Conn.(*conn)
-	return ok && c.rights.mayRead(topic)
+	return ok && (c.rights.mayRead(topic) || !isTopic(topic))
 }
 
 // OnSessionEstablish comes before the CONNACK, and may wait for the client's
@@ -59,6 +64,9 @@ func (h *hook) OnSessionEstablished(cl *mqtt.Client, _ packets.Packet) {
 	c.welcome = true
 	c.openGate()
 	c.endTurn()
+	if c.rights.outdated() { // since login looked
+		_ = h.b.disconnect(cl, packets.ErrNotAuthorized)
+	}
 }
 
 // OnDisconnect comes when the library is about to clean up by itself.
@@ -112,12 +120,18 @@ func (h *hook) OnPacketEncode(cl *mqtt.Client, pk packets.Packet) packets.Packet
 	}
 	switch pk.FixedHeader.Type {
 	case packets.Connack:
-		if pk.ReasonCode == packets.CodeSuccess.Code && (c.maxOut == 0 || c.maxOut >= leastConnack) {
+		if c.refusal != nil {
+			c.refusal.tell(&pk, c.version)
+		} else if pk.ReasonCode == packets.CodeSuccess.Code && (c.maxOut == 0 || c.maxOut >= leastConnack) {
 			pk.Properties.MaximumPacketSize = uint32(c.maxIn)
 			pk.Properties.TopicAliasMaximum = topicAliases
 		}
 	case packets.Suback, packets.Unsuback:
 		pk.PacketID, pk.Properties.User = c.subscribeID, nil // the library echoes the client's
+		for i, qos := range c.granted {
+			pk.ReasonCodes[i] = qos
+		}
+		c.granted = nil
 	case packets.Disconnect:
 		c.goodbye.Store(true)
 	}
@@ -131,7 +145,7 @@ func (h *hook) OnSubscribe(cl *mqtt.Client, pk packets.Packet) packets.Packet {
 	room := maxSubscriptions - cl.State.Subscriptions.Len()
 	for i := range pk.Filters {
 		f := &pk.Filters[i]
-		if i >= room || !validFilter(f.Filter) {
+		if i >= room || checkFilter(f.Filter) != nil {
 			f.Filter = "" // the library refuses it
 			continue
 		}
@@ -140,6 +154,10 @@ func (h *hook) OnSubscribe(cl *mqtt.Client, pk packets.Packet) packets.Packet {
 		}
 		_, existed := cl.State.Subscriptions.Get(f.Filter)
 		c.replay.ask(f, existed)
+		if isTopic(f.Filter) && !c.rights.mayRead(f.Filter) {
+			h.b.subscribe(c, i, *f)
+			f.Filter = ""
+		}
 	}
 	return pk
 }
@@ -157,16 +175,23 @@ func (h *hook) OnPacketProcessed(cl *mqtt.Client, pk packets.Packet, _ error) {
 	}
 }
 
-// validFilter reports whether wildcards stand alone in their levels (MQTT 5,
-// 4.7.1), which the library does not ask, and the levels are not too many.
-func validFilter(filter string) bool {
-	if strings.Count(filter, "/") > maxLevels {
-		return false
+// subscribe grants a client the filter at place i of its SUBSCRIBE, a topic that
+// it may not read. As in Mosquitto every subscription is granted, and decides
+// nothing about what is delivered, since the rules may change. The library
+// cannot tell the two questions apart: it would refuse this one, and is made to
+// believe that it did.
+func (b *Broker) subscribe(c *conn, i int, f packets.Subscription) {
+	if b.server.Topics.Subscribe(c.client.ID, f) {
+		atomic.AddInt64(&b.server.Info.Subscriptions, 1)
 	}
-	for level := range strings.SplitSeq(filter, "/") {
-		if len(level) > 1 && strings.ContainsAny(level, "+#") {
-			return false
-		}
+	c.client.State.Subscriptions.Add(f.Filter, f)
+	if c.granted == nil {
+		c.granted = map[int]byte{}
 	}
-	return true
+	c.granted[i] = f.Qos
+}
+
+// isTopic reports whether filter stands for that one topic.
+func isTopic(filter string) bool {
+	return !strings.ContainsAny(filter, "+#") && !mqtt.IsSharedFilter(filter)
 }

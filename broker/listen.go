@@ -1,7 +1,6 @@
 package broker
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -26,15 +25,33 @@ const (
 // keepalive they asked for in MQTT.
 var keepAlive = net.KeepAliveConfig{Enable: true, Idle: 60 * time.Second, Interval: 15 * time.Second, Count: 5}
 
-// Listen binds all listeners, so that a port that is taken is known before
-// anything else starts. Clients that connect wait until Run. The error names
-// each address that could not be bound, and then none is.
+// A listener takes connections at one address.
+type listener struct {
+	net.Listener
+	settings     Listener
+	anonymous    bool          // lets in clients that do not say who they are
+	certificates *certificates // nil without TLS
+}
+
+// Listen reads the files that the settings name and binds all listeners, so
+// that a mistake in one, or a port that is taken, is known before anything else
+// starts. Clients that connect wait until Run. The error names each file and
+// address, and then none is bound.
 func (b *Broker) Listen() error {
 	var errs []error
-	for _, l := range b.cfg.Listeners {
-		ln, err := bind(l)
+	files, err := readAccess(b.cfg.Access, b.root, access{})
+	if err != nil {
+		errs = append(errs, err)
+	}
+	b.access.Store(&files)
+	sockets, err := activated(b.cfg.Listeners)
+	if err != nil {
+		return errors.Join(append(errs, err)...)
+	}
+	for i, l := range b.cfg.Listeners {
+		ln, err := b.listen(l, sockets)
 		if err != nil {
-			errs = append(errs, fmt.Errorf("listen on %s: %w", l.Address, err))
+			errs = append(errs, inListener(i, err))
 			continue
 		}
 		b.listeners = append(b.listeners, ln)
@@ -47,15 +64,46 @@ func (b *Broker) Listen() error {
 	return nil
 }
 
-func bind(l Listener) (net.Listener, error) {
-	network, address := l.network()
-	if network == "unix" {
-		if err := removeStale(address); err != nil {
-			return nil, err
-		}
+// listen binds l, or takes its socket from those that systemd passed. The error
+// begins with the key that it is about.
+func (b *Broker) listen(l Listener, sockets map[string]net.Listener) (*listener, error) {
+	certs, err := newCertificates(l)
+	if err != nil {
+		return nil, err
 	}
-	lc := net.ListenConfig{KeepAliveConfig: keepAlive}
-	return lc.Listen(context.Background(), network, address)
+	if certs != nil && certs.validNow() != nil {
+		b.log.Warn("clients will refuse the certificate", "listener", l.Address, "err", certs.validNow())
+	}
+	network, address := l.network()
+	ln := sockets[address]
+	switch network {
+	case "tcp":
+		ln, err = net.Listen(network, address)
+	case "unix":
+		ln, err = listenUnix(l, address)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("address: %w", err)
+	}
+	return &listener{ln, l, b.cfg.anonymous(l), certs}, nil
+}
+
+func listenUnix(l Listener, path string) (net.Listener, error) {
+	if err := removeStale(path); err != nil {
+		return nil, err
+	}
+	ln, err := net.Listen("unix", path)
+	if err != nil {
+		return nil, err
+	}
+	mode, err := l.socketMode()
+	if err == nil {
+		err = os.Chmod(path, mode)
+	}
+	if err != nil {
+		return nil, errors.Join(err, ln.Close())
+	}
+	return ln, nil
 }
 
 // removeStale removes a socket that a process left behind when it was killed.
@@ -86,7 +134,7 @@ func (b *Broker) closeListeners() {
 
 // accept takes connections until the listener is closed. Other errors, as when
 // file descriptors run out, are waited out.
-func (b *Broker) acceptFrom(ln net.Listener) {
+func (b *Broker) acceptFrom(ln *listener) {
 	pause := leastPause
 	for {
 		nc, err := ln.Accept()
@@ -110,15 +158,18 @@ func (b *Broker) acceptFrom(ln net.Listener) {
 			_ = nc.Close()
 			continue
 		}
+		if tcp, ok := nc.(*net.TCPConn); ok {
+			_ = tcp.SetKeepAliveConfig(keepAlive) // else the system's own times hold
+		}
 		b.count.connections.Add(1)
-		b.clients.Go(func() { b.serve(nc) })
+		b.clients.Go(func() { b.serve(ln, nc) })
 	}
 }
 
 // serve sees one connection from beginning to end.
-func (b *Broker) serve(nc net.Conn) {
+func (b *Broker) serve(ln *listener, nc net.Conn) {
 	defer b.count.connections.Add(-1)
-	c := newConn(nc, b.cfg.MaxPacket, &b.count)
+	c := newConn(nc, ln, b.cfg.MaxPacket, &b.count)
 	b.track(c, true)
 	defer b.track(c, false)
 	err := b.establish(c)
@@ -166,6 +217,9 @@ func (b *Broker) establish(c *conn) (err error) {
 			err = packets.ErrUnspecifiedError
 		}
 	}()
+	if err := b.open(c); err != nil {
+		return err
+	}
 	return b.server.EstablishConnection("", c)
 }
 

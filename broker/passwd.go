@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"hash/maphash"
 	"os"
-	"runtime"
 	"strings"
 )
 
@@ -17,8 +16,6 @@ type Passwords struct {
 	// decoys are checked in the place of users that there are not.
 	decoys []passwordHash
 	seed   maphash.Seed
-	// slots bounds how many passwords are checked at once.
-	slots chan struct{}
 }
 
 // ReadPasswords reads a password file: lines of a user name, a colon and a
@@ -38,7 +35,6 @@ func parsePasswords(path string, data []byte) (*Passwords, error) {
 	p := &Passwords{
 		users: map[string]passwordHash{},
 		seed:  maphash.MakeSeed(),
-		slots: make(chan struct{}, hashers(runtime.GOMAXPROCS(0))),
 	}
 	var errs []error
 	n := 0
@@ -61,11 +57,6 @@ func parsePasswords(path string, data []byte) (*Passwords, error) {
 	}
 	return p, nil
 }
-
-// hashers is how many passwords are checked at once on so many processors: half
-// of them, so that a flood of logins leaves the rest to messages, and no more
-// than four, as each may take maxArgonMemory.
-func hashers(processors int) int { return max(1, min(4, processors/2)) }
 
 // parsePasswordLine returns no user for a line without one.
 func parsePasswordLine(line string) (user string, hash passwordHash, err error) {
@@ -98,14 +89,18 @@ func splitPasswordLine(line string) (name, hash string, ok bool) {
 
 // Check reports whether password is that of user. It takes as long for a user
 // that is not in the file as for one of those that are, chosen by the name, so
-// that the time does not tell which names there are. When many passwords are to
-// be checked at once it waits its turn.
+// that the time does not tell which names there are.
 func (p *Passwords) Check(user, password string) bool {
 	hash, known := p.users[user]
 	if !known {
 		hash = p.decoys[maphash.String(p.seed, user)%uint64(len(p.decoys))]
 	}
-	p.slots <- struct{}{}
-	defer func() { <-p.slots }()
 	return hash.matches(password) && known
+}
+
+// stamp changes when the user is given a password, and is empty for a user that
+// is not in the file.
+func (p *Passwords) stamp(user string) string {
+	hash := p.users[user]
+	return string(hash.salt) + string(hash.sum)
 }

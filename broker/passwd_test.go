@@ -8,9 +8,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
-	"sync/atomic"
 	"testing"
-	"testing/synctest"
 	"time"
 
 	"checkbus/internal/mqtttest"
@@ -156,27 +154,6 @@ func TestFewPasswordsAreCheckedAtOnce(t *testing.T) {
 			t.Errorf("%d on %d processors, want %d", got, processors, want)
 		}
 	}
-	synctest.Test(t, func(t *testing.T) {
-		p, err := parsePasswords("passwd", []byte("c:"+sha512Hash))
-		if err != nil {
-			t.Fatal(err)
-		}
-		p.slots <- struct{}{}
-		for len(p.slots) < cap(p.slots) {
-			p.slots <- struct{}{}
-		}
-		var done atomic.Bool
-		go func() { p.Check("c", "passc"); done.Store(true) }()
-		synctest.Wait()
-		if done.Load() {
-			t.Error("a password is checked though all slots are taken")
-		}
-		<-p.slots
-		synctest.Wait()
-		if !done.Load() {
-			t.Error("a password is not checked though a slot is free")
-		}
-	})
 }
 
 func TestFilesOfMosquittoPasswdAreRead(t *testing.T) {

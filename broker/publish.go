@@ -14,10 +14,6 @@ import (
 // Mosquitto. Each keeps a topic of up to 64 KiB.
 const topicAliases = 10
 
-// maxLevels is how many slashes a topic or filter may have, as in Mosquitto:
-// the library's index takes time that grows with their square.
-const maxLevels = 200
-
 // handled stands for a packet that needs nothing more from the library: an
 // acknowledgement with an identifier that is never used, which it ignores.
 var handled = packets.Packet{FixedHeader: packets.FixedHeader{Type: packets.Puback}}
@@ -48,7 +44,7 @@ func (b *Broker) publish(c *conn, pk packets.Packet) error {
 	case tooMany:
 		return b.disconnect(c.client, packets.ErrReceiveMaximum)
 	}
-	b.route(in, c.rights, message(&pk, in.client, c.rights))
+	b.route(in, c.rights, message(&pk, c.rights))
 	return nil
 }
 
@@ -112,11 +108,11 @@ func (b *Broker) hangUp(c *conn) {
 }
 
 // message shows a publish to the functions given to Handle and HandleDenied.
-func message(pk *packets.Packet, client string, r rights) Message {
+func message(pk *packets.Packet, r rights) Message {
 	return Message{
 		Topic:    pk.TopicName,
 		Payload:  pk.Payload,
-		Client:   client,
+		Client:   r.client,
 		User:     r.user,
 		QoS:      pk.FixedHeader.Qos,
 		PacketID: pk.PacketID,

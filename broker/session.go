@@ -29,6 +29,7 @@ const (
 type session struct {
 	id   string
 	turn chan struct{} // has one element while a connection is starting
+	user string        // whose it is; empty is anonymous; of who has the turn
 
 	// gate is held during a delivery, and while a connection takes over what
 	// waits: the library loses what is delivered in between, or sends it twice.

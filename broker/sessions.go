@@ -26,6 +26,12 @@ func (b *Broker) attach(c *conn, cl *mqtt.Client, clean bool) {
 		<-previous.detached
 	}
 
+	if s.user != c.rights.user { // what waits was meant for somebody else
+		if other, ok := b.server.Clients.Get(cl.ID); ok {
+			b.forget(other)
+		}
+		s.user, clean = c.rights.user, true
+	}
 	_, lasting := expiry(cl)
 	s.attach(c, clean, lasting)
 	b.mu.Lock()
@@ -36,7 +42,7 @@ func (b *Broker) attach(c *conn, cl *mqtt.Client, clean bool) {
 		b.publishWill(late) // its session ends here (MQTT 5, 3.1.3.2.2)
 	}
 	if c.will != nil {
-		c.will.client = cl.ID
+		c.will.rights = c.rights
 	}
 	s.gate.Lock()
 	c.gated = true

@@ -35,6 +35,8 @@ type Stats struct {
 	NotRetained     int64 // retained messages of clients that were not kept, for want of room
 	SlowConsumers   int64 // clients closed because they did not read
 	Refused         int64 // connections beyond max_connections
+	Unauthorized    int64 // logins refused
+	BadHandshakes   int64 // connections that ended before MQTT began
 	Panics          int64 // connections ended by a fault in the library
 }
 
@@ -42,6 +44,7 @@ type Stats struct {
 type counters struct {
 	connections, messagesIn, bytesIn, bytesOut atomic.Int64
 	redelivered, denied, slow, refused, panics atomic.Int64
+	unauthorized, handshakes                   atomic.Int64
 	sockets, connects, expired                 atomic.Int64
 	packetsIn, packetsOut, messagesOut         atomic.Int64
 	payloadIn, payloadOut                      atomic.Int64
@@ -90,6 +93,8 @@ func (b *Broker) Stats() Stats {
 		NotRetained:     b.count.notRetained.Load(),
 		SlowConsumers:   b.count.slow.Load(),
 		Refused:         b.count.refused.Load(),
+		Unauthorized:    b.count.unauthorized.Load(),
+		BadHandshakes:   b.count.handshakes.Load(),
 		Panics:          b.count.panics.Load(),
 	}
 }

@@ -6,11 +6,12 @@ import (
 	"strings"
 )
 
-// Limits of a topic filter in an ACL file. Mosquitto 2 has the same
-// (TOPIC_HIERARCHY_LIMIT in its config.h, and MQTT's longest string).
+// Limits of topics and filters. Mosquitto 2 has the same (TOPIC_HIERARCHY_LIMIT
+// in its config.h, and MQTT's longest string); besides, the library's index
+// takes time that grows with the square of the levels.
 const (
 	maxFilterBytes = 65535
-	maxFilterLevel = 200
+	maxLevels      = 200 // slashes
 )
 
 // checkFilter tells what is wrong with a topic filter, by section 4.7 of the
@@ -21,8 +22,8 @@ func checkFilter(filter string) error {
 		return errors.New("the topic is empty")
 	case len(filter) > maxFilterBytes:
 		return fmt.Errorf("the topic has %d bytes; the most is %d", len(filter), maxFilterBytes)
-	case strings.Count(filter, "/") > maxFilterLevel:
-		return fmt.Errorf("the topic has more than %d levels", maxFilterLevel)
+	case strings.Count(filter, "/") > maxLevels:
+		return fmt.Errorf("the topic has more than %d levels", maxLevels)
 	}
 	levels := strings.Split(filter, "/")
 	for i, level := range levels {

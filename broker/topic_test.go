@@ -50,7 +50,7 @@ func TestFilterMatchesByTheSpecification(t *testing.T) {
 func TestInvalidFiltersAreRefused(t *testing.T) {
 	for _, filter := range []string{
 		"", "a+", "+a", "a/+b", "a/b+/c", "++", "a#", "a/#b", "#/a", "a/#/b", "##", "+#",
-		strings.Repeat("x", maxFilterBytes+1), strings.Repeat("a/", maxFilterLevel+1),
+		strings.Repeat("x", maxFilterBytes+1), strings.Repeat("a/", maxLevels+1),
 	} {
 		if checkFilter(filter) == nil {
 			t.Errorf("%.40q is taken", filter)

@@ -15,14 +15,13 @@ type will struct {
 	packet  packets.Packet
 	delay   time.Duration
 	due     time.Time
-	client  string
 	version byte
-	rights  rights
+	rights  rights // of its client, from when it is let in
 }
 
 // takeWill moves the will out of a CONNECT packet. A will that is wrong is left
 // in it, for the library to refuse.
-func takeWill(pk *packets.Packet, r rights) *will {
+func takeWill(pk *packets.Packet) *will {
 	w := &pk.Connect
 	if !w.WillFlag || w.WillTopic == "" || w.WillQos > 2 {
 		return nil
@@ -46,7 +45,6 @@ func takeWill(pk *packets.Packet, r rights) *will {
 		},
 		delay:   time.Duration(p.WillDelayInterval) * time.Second,
 		version: pk.ProtocolVersion,
-		rights:  r,
 	}
 	w.WillFlag, w.WillRetain, w.WillQos = false, false, 0
 	w.WillTopic, w.WillPayload, w.WillProperties = "", nil, packets.Properties{}
@@ -59,7 +57,7 @@ func lost(cl *mqtt.Client) bool { return !errors.Is(cl.StopCause(), packets.Code
 
 // publishWill treats a will like a publish of its client, but answers nobody.
 func (b *Broker) publishWill(w *will) {
-	m := message(&w.packet, w.client, w.rights)
+	m := message(&w.packet, w.rights)
 	m.Will, m.PacketID = true, 0
-	b.route(&inbound{packet: w.packet, client: w.client, version: w.version}, w.rights, m)
+	b.route(&inbound{packet: w.packet, client: w.rights.client, version: w.version}, w.rights, m)
 }

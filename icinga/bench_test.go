@@ -10,6 +10,9 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
 
 	"checkbus/checks"
 	"checkbus/internal/realtest"
@@ -32,18 +35,37 @@ func BenchmarkSubmit(b *testing.B) {
 
 	for round := range 3 {
 		b.Run(fmt.Sprintf("sink-%d", round), func(b *testing.B) {
+			before := cpu(b)
 			for n := b.N; n > 0; n -= len(batch) {
 				g.deliver(batch[:min(n, len(batch))]...)
 			}
-			b.ReportMetric(float64(b.N)/b.Elapsed().Seconds(), "results/s")
+			report(b, before)
 		})
 		b.Run(fmt.Sprintf("bare-%d", round), func(b *testing.B) {
+			before := cpu(b)
 			for n := b.N; n > 0; n -= len(batch) {
 				bare.submit(b, g.accept(batch[:min(n, len(batch))]...))
 			}
-			b.ReportMetric(float64(b.N)/b.Elapsed().Seconds(), "results/s")
+			report(b, before)
 		})
 	}
+}
+
+// report says how fast it went, and what it cost this process.
+func report(b *testing.B, before time.Duration) {
+	b.Helper()
+	b.ReportMetric(float64(b.N)/b.Elapsed().Seconds(), "results/s")
+	b.ReportMetric(float64((cpu(b)-before).Microseconds())/float64(b.N), "cpu-us/result")
+}
+
+// cpu is what this process has used so far.
+func cpu(b *testing.B) time.Duration {
+	b.Helper()
+	var use unix.Rusage
+	if err := unix.Getrusage(unix.RUSAGE_SELF, &use); err != nil {
+		b.Fatal(err)
+	}
+	return time.Duration(use.Utime.Nano() + use.Stime.Nano())
 }
 
 // A bareClient is keep-alive connections and no more.

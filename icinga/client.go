@@ -11,7 +11,6 @@ import (
 	"io"
 	"net"
 	"net/http"
-	"net/url"
 	"sync/atomic"
 	"time"
 
@@ -29,14 +28,13 @@ const (
 	listTimeout = 5 * time.Minute
 )
 
-// A client sends requests to one Icinga over one connection, one after
-// another. Do not use it from two goroutines.
+// A client asks one Icinga about the whole, and reads answers of any length,
+// over one connection. Do not use it from two goroutines.
 type client struct {
 	base      string // https://host:port
 	account   *account
 	transport *http.Transport
 	timeout   time.Duration
-	answer    bytes.Buffer // of the last request
 }
 
 func newClient(base string, cfg Config, t *tls.Config, a *account) *client {
@@ -71,19 +69,17 @@ func (c *client) send(ctx context.Context, method, path string, body []byte) (*h
 	return c.transport.RoundTrip(req)
 }
 
-// do sends a request and reads the whole answer, which holds until the next
-// request.
-func (c *client) do(ctx context.Context, method, path string, body []byte) (status int, answer []byte, err error) {
+// get asks for a short answer.
+func (c *client) get(ctx context.Context, path string) (status int, answer []byte, err error) {
 	ctx, cancel := context.WithTimeout(ctx, c.timeout)
 	defer cancel()
-	resp, err := c.send(ctx, method, path, body)
+	resp, err := c.send(ctx, http.MethodGet, path, nil)
 	if err != nil {
 		return 0, nil, err
 	}
 	defer resp.Body.Close()
-	c.answer.Reset()
-	_, err = c.answer.ReadFrom(io.LimitReader(resp.Body, maxAnswer))
-	return resp.StatusCode, c.answer.Bytes(), err
+	answer, err = io.ReadAll(io.LimitReader(resp.Body, maxAnswer))
+	return resp.StatusCode, answer, err
 }
 
 // An account is what the gateway shows to Icinga with each request.
@@ -146,7 +142,7 @@ type process struct {
 // process asks which worker answers.
 func (c *client) process(ctx context.Context) (process, error) {
 	const path = "/v1/status/IcingaApplication"
-	status, body, err := c.do(ctx, http.MethodGet, path, nil)
+	status, body, err := c.get(ctx, path)
 	if err != nil {
 		return process{}, err
 	}
@@ -192,31 +188,6 @@ func (e entry) held() int64 {
 		return 0
 	}
 	return micros(e.Attrs.LastCheckResult.ExecutionStart)
-}
-
-// object asks for one object; false when Icinga does not have it, or does not
-// show it to this account.
-func (c *client) object(ctx context.Context, o checks.Object) (held int64, exists bool, err error) {
-	path := kind(o) + "/" + url.PathEscape(o.String())
-	status, body, err := c.do(ctx, http.MethodGet, path+"?attrs=last_check_result", nil)
-	switch {
-	case err != nil:
-		return 0, false, err
-	case status == http.StatusNotFound:
-		return 0, false, nil
-	case status != http.StatusOK:
-		return 0, false, answered(path, status, body)
-	}
-	var reply struct {
-		Results []entry `json:"results"`
-	}
-	if err := json.Unmarshal(body, &reply); err != nil {
-		return 0, false, fmt.Errorf("ask for %s: %w", path, err)
-	}
-	if len(reply.Results) != 1 {
-		return 0, false, fmt.Errorf("ask for %s: %d results", path, len(reply.Results))
-	}
-	return reply.Results[0].held(), true, nil
 }
 
 const (

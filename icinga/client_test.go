@@ -1,13 +1,11 @@
 package icinga
 
 import (
-	"encoding/json"
 	"errors"
 	"io"
 	"strings"
 	"testing"
 	"time"
-	"unicode/utf8"
 
 	"checkbus/checks"
 )
@@ -47,32 +45,6 @@ func FuzzFollow(f *testing.F) {
 	f.Fuzz(func(t *testing.T, s string) {
 		if err := newObjects().follow(strings.NewReader(s)); err == nil {
 			t.Error("the stream ended without an error")
-		}
-	})
-}
-
-// Whatever text a result has, Icinga gets JSON with that text in it.
-func FuzzSubmission(f *testing.F) {
-	f.Add("web1", "disk", "a\nb\t\"\\ <ä>\u2028", "'a b'=1;2;3 c=4", int64(1795290003152931))
-	f.Fuzz(func(t *testing.T, host, service, reason, perfdata string, at int64) {
-		for _, s := range []string{host, service, reason, perfdata} {
-			if !utf8.ValidString(s) {
-				t.Skip("decoding has repaired it")
-			}
-		}
-		at %= 1 << 52
-		r := checks.Result{Object: checks.Object{Host: host, Service: service}, State: checks.Critical, Reason: reason,
-			Perfdata: perfdata, Executed: time.UnixMicro(at)}
-		text, err := json.Marshal(submissionOf(&r))
-		if err != nil {
-			t.Fatal(err)
-		}
-		var got submission
-		if err := json.Unmarshal(text, &got); err != nil {
-			t.Fatal(err)
-		}
-		if got.Output != reason || (at > 0 && micros(got.Start) != at) {
-			t.Errorf("%s: output %q, start %d, want %q and %d", text, got.Output, micros(got.Start), reason, at)
 		}
 	})
 }

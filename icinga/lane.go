@@ -13,8 +13,8 @@ import (
 // object always takes the same lane, which keeps its results in order. One
 // goroutine uses it at a time.
 type lane struct {
-	sink   *Sink
-	client *client
+	sink *Sink
+	link *link
 	// doubt are the objects for which a result was sent and no answer came.
 	doubt map[checks.Object]struct{}
 }
@@ -90,7 +90,7 @@ func (l *lane) find(ctx context.Context, o checks.Object) error {
 	if known.isAbsent(o, now) || !l.sink.finds.take(now) {
 		return unknown(o)
 	}
-	_, exists, err := l.client.object(ctx, o)
+	_, exists, err := l.link.object(ctx, o)
 	if err != nil {
 		return fmt.Errorf("look for %s: %w", o, asOutage(err))
 	}
@@ -123,7 +123,7 @@ func asOutage(err error) error {
 // not answered: to send a result again that it holds would count as another
 // check attempt.
 func (l *lane) settle(ctx context.Context, r *checks.Result) (there bool, err error) {
-	held, _, err := l.client.object(ctx, r.Object)
+	held, _, err := l.link.object(ctx, r.Object)
 	if err != nil {
 		return false, fmt.Errorf("look for %s: %w", r.Object, asOutage(err))
 	}
@@ -134,7 +134,7 @@ func (l *lane) settle(ctx context.Context, r *checks.Result) (there bool, err er
 // deliver offers r to Icinga once.
 func (l *lane) deliver(ctx context.Context, r *checks.Result) error {
 	sink := l.sink
-	what, why, err := l.client.submit(ctx, r)
+	what, why, err := l.link.submit(ctx, r)
 	if err != nil {
 		l.doubt[r.Object] = struct{}{}
 		return &outageError{fmt.Errorf("submit %s: %w", r.Object, err)}
@@ -174,7 +174,7 @@ func (l *lane) deliver(ctx context.Context, r *checks.Result) error {
 // explain tells the reasons of a 404 apart: there is no such object, or the
 // account has no right to submit for it.
 func (l *lane) explain(ctx context.Context, o checks.Object) error {
-	_, exists, err := l.client.object(ctx, o)
+	_, exists, err := l.link.object(ctx, o)
 	if err != nil {
 		return fmt.Errorf("look for %s: %w", o, asOutage(err))
 	}

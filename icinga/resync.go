@@ -38,7 +38,7 @@ func (s *Sink) resync(ctx context.Context, c *core) error {
 		return err
 	}
 	for _, l := range c.lanes {
-		l.client.close() // what is open leads to the worker before
+		l.link.close() // what is open leads to the worker before
 		clear(l.doubt)
 	}
 	before := s.counters.resent.Load()

@@ -53,12 +53,32 @@ func (s *Sink) Run(ctx context.Context) error {
 	return nil
 }
 
+// close waits for Submit, which lasts no longer than one request once there is
+// no session.
 func (s *Sink) close() {
+	s.sending <- struct{}{}
+	defer s.release()
 	for _, c := range s.cores {
 		c.control.close()
 		c.feed.close()
 		for _, l := range c.lanes {
-			l.client.close()
+			l.link.close()
+		}
+	}
+}
+
+// closeIdle closes the lanes' idle connections, unless results are being
+// handed over: then it comes again.
+func (s *Sink) closeIdle() {
+	select {
+	case s.sending <- struct{}{}:
+		defer s.release()
+	default:
+		return
+	}
+	for _, c := range s.cores {
+		for _, l := range c.lanes {
+			l.link.closeIdle()
 		}
 	}
 }
@@ -122,6 +142,7 @@ func (s *Sink) watch(ctx context.Context, active int, worker process, ended <-ch
 			}
 		case <-s.looking:
 		case <-tick.C:
+			s.closeIdle()
 			if active > 0 && preferred.isWell(ctx) {
 				return errPreferred
 			}

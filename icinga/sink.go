@@ -134,7 +134,11 @@ func New(cfg Config, history History, log *slog.Logger) (*Sink, error) {
 		c := &core{url: url, control: client(), feed: client()}
 		c.feed.transport.ResponseHeaderTimeout = cfg.Timeout
 		for range cfg.Connections {
-			c.lanes = append(c.lanes, &lane{sink: s, client: client(), doubt: make(map[checks.Object]struct{})})
+			link, err := newLink(url, cfg, t.Clone(), s.account)
+			if err != nil {
+				return nil, err
+			}
+			c.lanes = append(c.lanes, &lane{sink: s, link: link, doubt: make(map[checks.Object]struct{})})
 		}
 		s.cores = append(s.cores, c)
 	}

@@ -1,6 +1,7 @@
 package icinga
 
 import (
+	"bytes"
 	"encoding/json"
 	"fmt"
 	"net/http"
@@ -28,6 +29,9 @@ const (
 // mean that nothing was stored (lib/icinga/apiactions.cpp,
 // lib/remote/actionshandler.cpp).
 func judge(status int, body []byte) (outcome, string) {
+	if isProcessed(body) {
+		return taken, ""
+	}
 	var reply struct {
 		Results *[]struct {
 			Code   float64 `json:"code"`
@@ -58,6 +62,22 @@ func judge(status int, body []byte) (outcome, string) {
 	default:
 		return judgeRequest(code), text
 	}
+}
+
+// isProcessed recognises the usual answer as Icinga words it, without the
+// labour of a JSON decoder. Of any other answer it says no.
+func isProcessed(body []byte) bool {
+	name, begins := bytes.CutPrefix(body, []byte(`{"results":[{"code":200,"status":"Successfully processed check result for object '`))
+	name, ends := bytes.CutSuffix(name, []byte(`'."}]}`))
+	if !begins || !ends {
+		return false
+	}
+	for _, c := range name {
+		if c < ' ' || c == '"' || c == '\\' {
+			return false
+		}
+	}
+	return true
 }
 
 // judgeRequest judges a code that concerns the request rather than the object.

@@ -1,6 +1,7 @@
 package icinga
 
 import (
+	"encoding/json"
 	"strings"
 	"testing"
 )
@@ -16,6 +17,8 @@ func TestJudge(t *testing.T) {
 		says   string
 	}{
 		"taken":           {200, results("200", "Successfully processed check result for object 'db1!disk'."), taken, ""},
+		"taken, odd name": {200, results("200", `Successfully processed check result for object 'db1!a\"b\\c'.`), taken, ""},
+		"another's too":   {200, `{"results":[{"code":500,"status":"a"},` + results("200", "Successfully processed check result for object 'a'.")[12:], refused, "500"},
 		"taken, a float":  {200, results("200.0", "Successfully processed check result for object 'db1!disk'."), taken, ""},
 		"parent away":     {200, results("200", "Ignoring passive check result for unreachable object 'db1!disk'."), ignored, "Ignoring"},
 		"no answer in it": {200, `{"results":[]}`, outage, "without a result"},
@@ -50,10 +53,22 @@ func TestJudge(t *testing.T) {
 
 func FuzzJudge(f *testing.F) {
 	f.Add(200, []byte(`{"results":[{"code":200,"status":"Successfully processed check result"}]}`))
+	f.Add(200, []byte(`{"results":[{"code":200,"status":"Successfully processed check result for object 'db1!disk'."}]}`))
+	f.Add(200, []byte(`{"results":[{"code":200,"status":"Successfully processed check result for object 'a'."},{"code":500,"status":"'."}]}`))
 	f.Add(500, []byte(`{"results":[]}`))
 	f.Add(404, []byte(`{"error":404,"status":"No objects found."}`))
 	f.Add(200, []byte(`null`))
 	f.Fuzz(func(t *testing.T, status int, body []byte) {
+		var reply struct {
+			Results []struct {
+				Code   float64 `json:"code"`
+				Status string  `json:"status"`
+			} `json:"results"`
+		}
+		if isProcessed(body) && (json.Unmarshal(body, &reply) != nil || len(reply.Results) != 1 || reply.Results[0].Code != 200 ||
+			!strings.HasPrefix(reply.Results[0].Status, "Successfully")) {
+			t.Errorf("%s passes for a success", body)
+		}
 		if got, text := judge(status, body); got != taken && text == "" {
 			t.Errorf("judge = %v without a reason", got)
 		}

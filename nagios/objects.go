@@ -87,17 +87,34 @@ func (l *lookup) check(ob checks.Object) error {
 		l.set = l.objects.set.Load()
 	}
 	switch {
-	case l.set != nil && l.set.has(ob):
+	case l.set == nil || l.set.has(ob):
 		return nil
 	case errors.Is(l.err, errRewriting):
 		return l.err
-	case l.set == nil:
-		return nil
 	case ob.IsHost():
 		return fmt.Errorf("%w: nagios knows no host %q", checks.ErrUnknownObject, ob.Host)
 	}
 	return fmt.Errorf("%w: nagios knows no service %q on host %q", checks.ErrUnknownObject, ob.Service, ob.Host)
 }
+
+// await waits for the first reading of a cache that was written a moment ago,
+// at most until firstReading has passed or ctx ends.
+func (o *objects) await(ctx context.Context) {
+	for end := time.Now().Add(firstReading); o.path != "" && o.set.Load() == nil && time.Now().Before(end); {
+		if err := o.refresh(); !errors.Is(err, errRewriting) {
+			return
+		}
+		select {
+		case <-ctx.Done():
+			return
+		case <-time.After(tick):
+		}
+	}
+}
+
+// firstReading is how long results wait for the objects that the core knows,
+// after the start; a core that is still writing them takes none yet.
+const firstReading = 5 * time.Second
 
 // refresh reads the cache when it has changed since it was last read. What was
 // read stays when the file is gone or no longer readable; the error has been

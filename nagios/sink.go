@@ -51,6 +51,7 @@ func New(cfg Config, log *slog.Logger) *Sink {
 func (s *Sink) Submit(ctx context.Context, results []checks.Result) []error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	s.objects.await(ctx)
 	verdicts := make([]error, len(results))
 	switch {
 	case len(results) == 0:

@@ -17,7 +17,6 @@ func lastWill(ctx context.Context, p *probe) (finding, error) {
 	}
 	defer observer.close()
 	e := p.newEcho()
-	observer.onMessage = e.take
 	p.phases.enter("subscribe")
 	if err := observer.subscribe(ctx, p.qos, e.from); err != nil {
 		return finding{}, err
@@ -29,7 +28,7 @@ func lastWill(ctx context.Context, p *probe) (finding, error) {
 		return finding{}, err
 	}
 	p.phases.enter("will")
-	dropped := time.Now()
+	e.sent, observer.onMessage = time.Now(), e.take
 	c.drop()
 	err = observer.await(ctx, func(packets.Packet) bool { return e.decided() })
 	p.phases.end()
@@ -39,7 +38,7 @@ func lastWill(ctx context.Context, p *probe) (finding, error) {
 	if err != nil {
 		return finding{}, err
 	}
-	delay := e.received.at.Sub(dropped)
+	delay := e.received.at.Sub(e.sent)
 	text := fmt.Sprintf("will published %s after its client vanished", showSpan(delay))
 	return found(text, p.limited(seconds("will", delay)), seconds("time", time.Since(p.started))).
 		with("value", fmt.Sprintf("%.6f", delay.Seconds())).with("payload", p.payload), nil

@@ -14,6 +14,7 @@ import (
 type echo struct {
 	from     string // topic of the echo
 	own      bool   // nobody else writes there
+	sent     time.Time
 	right    comparison
 	json     *jsonPath
 	received *message
@@ -22,9 +23,10 @@ type echo struct {
 	problem  string   // what is wrong with it
 }
 
-// take judges one message. A retained one is from before the check.
+// take judges one message. What is retained, or came before anything was sent,
+// cannot be the echo.
 func (e *echo) take(m message) {
-	if e.received != nil || m.retain || m.topic != e.from {
+	if e.received != nil || m.retain || m.topic != e.from || m.at.Before(e.sent) {
 		return
 	}
 	if problem := e.right.mismatch(m.payload, e.json); problem != "" {
@@ -48,13 +50,12 @@ func roundtrip(ctx context.Context, p *probe) (finding, error) {
 	}
 	defer c.close()
 	e := p.newEcho()
-	c.onMessage = e.take
 	p.phases.enter("subscribe")
 	if err := c.subscribe(ctx, p.qos, e.from); err != nil {
 		return finding{}, err
 	}
 	p.phases.enter("publish")
-	sent := time.Now()
+	e.sent, c.onMessage = time.Now(), e.take
 	if err := c.publish(ctx, message{topic: p.topic, payload: []byte(p.payload), qos: p.qos}); err != nil {
 		return finding{}, err
 	}
@@ -69,7 +70,7 @@ func roundtrip(ctx context.Context, p *probe) (finding, error) {
 	if err != nil {
 		return finding{}, err
 	}
-	return p.echoed(e, e.received.at.Sub(sent)), nil
+	return p.echoed(e, e.received.at.Sub(e.sent)), nil
 }
 
 // newEcho is what to wait for after publishing to --topic.

@@ -163,6 +163,7 @@ func (s *settings) conflicts() error {
 		{!s.clean && s.clientID == "", "--clean false needs a --client-id to keep the session of"},
 		{s.window >= s.timeout, fmt.Sprintf("--window %v does not fit into --timeout %v", s.window, s.timeout)},
 		{s.replyTopic != "" && !s.given["topic"], "--reply-topic needs --topic"},
+		{strings.ContainsAny(s.replyTopic, "+#"), "--reply-topic is a single topic: wildcards cannot be"},
 		{(s.ageWarning != "" || s.ageCritical != "") && s.timePath == "", "--age-warning and --age-critical need --time-path"},
 		{s.mode.name == "age" && s.given["retained"] && s.retained != "ignore" && s.timePath == "", "retained messages have no age without --time-path"},
 		{s.mode.name == "sys" && len(s.values) == 0, "--value is required by mode sys"},

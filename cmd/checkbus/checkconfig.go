@@ -22,11 +22,12 @@ func runCheckConfig(args []string, out, log io.Writer) error {
 	}
 	fmt.Fprintf(out, "data_dir  %s\n", s.DataDir)
 	for _, l := range s.Listener {
-		fmt.Fprintf(out, "listener  %s\n", l.Address)
+		fmt.Fprintf(out, "listener  %s\n", l)
 	}
 	fmt.Fprintf(out, "results   %s/<host>[/<service>], payload up to %v, reason up to %v\n", s.Results.Root, s.Results.MaxPayload, s.Results.MaxReason)
 	fmt.Fprintf(out, "spool     up to %v\n", s.Spool.MaxSize)
-	var errs []error
+	fmt.Fprintf(out, "access    %s\n", s.Access)
+	errs := []error{s.broker().Check()}
 	if s.Nagios != nil {
 		way := "plain command lines"
 		if s.Nagios.BatchDir != "" {

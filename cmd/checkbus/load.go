@@ -53,11 +53,19 @@ func (f *settingsFile) table(keys map[string]toml.Primitive, into reflect.Value,
 		at := append(slices.Clone(path), name)
 		field, ok := fieldByTag(into, name)
 		if !ok {
-			f.fail(at, errors.New("unknown key"))
+			f.fail(at, unknownKey(name))
 			continue
 		}
 		f.value(keys[name], field, at)
 	}
+}
+
+// unknownKey names the alternative to what Mosquitto has and Go has not.
+func unknownKey(name string) error {
+	if strings.HasPrefix(name, "psk") {
+		return errors.New("unknown key: there are no pre-shared keys; use client certificates (client_ca, identity)")
+	}
+	return errors.New("unknown key")
 }
 
 func (f *settingsFile) value(p toml.Primitive, field reflect.Value, at []string) {

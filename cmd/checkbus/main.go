@@ -21,6 +21,7 @@ Usage:
     checkbus check-config [-config FILE]   check the settings and all they name
     checkbus rejected [-config FILE] [-n N] [-json]
                                            list what was refused, and why
+    checkbus passwd [-D] FILE USER         give USER a password, or delete USER
     checkbus version
 
 Without a settings file, serve runs an MQTT broker on 127.0.0.1:1883 that
@@ -64,6 +65,8 @@ func run(ctx context.Context, args []string, out, log io.Writer) error {
 		return runCheckConfig(args, out, log)
 	case "rejected":
 		return runRejected(args, out, log)
+	case "passwd":
+		return runPasswd(ctx, args, os.Stdin, log)
 	case "version", "-version", "--version":
 		fmt.Fprintln(out, "checkbus", version())
 		return nil

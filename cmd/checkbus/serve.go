@@ -7,7 +7,9 @@ import (
 	"io"
 	"log/slog"
 	"os"
+	"os/signal"
 	"path/filepath"
+	"syscall"
 
 	"github.com/coreos/go-systemd/v22/daemon"
 	"golang.org/x/sync/errgroup"
@@ -43,6 +45,9 @@ func newLogger(s LogSettings, out io.Writer) *slog.Logger {
 
 // serve runs the gateway until ctx ends or a part of it fails.
 func serve(ctx context.Context, s Settings, log *slog.Logger) error {
+	hangups := make(chan os.Signal, 1)
+	signal.Notify(hangups, syscall.SIGHUP)
+	defer signal.Stop(hangups)
 	if err := os.MkdirAll(s.DataDir, 0o700); err != nil {
 		return fmt.Errorf("data_dir: %w", err)
 	}
@@ -68,11 +73,12 @@ func serve(ctx context.Context, s Settings, log *slog.Logger) error {
 	}
 	defer closeCores()
 	b, err := bus.New(bus.Options{
-		Decoder:  checks.Decoder{Root: s.Results.Root, MaxPayload: int(s.Results.MaxPayload), MaxReason: int(s.Results.MaxReason)},
-		Queue:    queue,
-		Cores:    cores,
-		Refusals: refusals,
-		Publish:  brk.Publish,
+		Decoder:    checks.Decoder{Root: s.Results.Root, MaxPayload: int(s.Results.MaxPayload), MaxReason: int(s.Results.MaxReason)},
+		Queue:      queue,
+		Cores:      cores,
+		Refusals:   refusals,
+		MaxObjects: s.Results.MaxObjects,
+		Publish:    brk.Publish,
 
 		SysInterval: s.Broker.SysInterval,
 		Log:         log,
@@ -96,6 +102,11 @@ func serve(ctx context.Context, s Settings, log *slog.Logger) error {
 	g.Go(func() error { return brk.Run(brokerCtx) })
 	g.Go(func() error { return b.Run(ctx) })
 	g.Go(func() error { return watchdog(ctx, queue) })
+	g.Go(func() error { return collectSeldom(ctx) })
+	g.Go(func() error {
+		reload(ctx, hangups, brk, log)
+		return nil
+	})
 	g.Go(func() error {
 		<-ctx.Done()
 		b.PublishStatus("offline")
@@ -108,6 +119,22 @@ func serve(ctx context.Context, s Settings, log *slog.Logger) error {
 	err = g.Wait()
 	log.Info("checkbus stopped")
 	return err
+}
+
+// reload makes brk read its files again on each hangup until ctx ends.
+func reload(ctx context.Context, hangups <-chan os.Signal, brk *broker.Broker, log *slog.Logger) {
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-hangups:
+		}
+		if err := brk.Reload(); err != nil {
+			log.Error("not all files are reloaded; what the bad ones said before stays in force", "err", err)
+		} else {
+			log.Info("files reloaded")
+		}
+	}
 }
 
 // cores are the names of the configured cores, which are those of their

@@ -23,6 +23,7 @@ type Settings struct {
 	Results  ResultSettings    `toml:"results"`
 	Spool    SpoolSettings     `toml:"spool"`
 	Listener []broker.Listener `toml:"listener"`
+	Access   broker.Access     `toml:"access"`
 	Broker   BrokerSettings    `toml:"broker"`
 	Nagios   *nagios.Config    `toml:"nagios"`
 	Icinga   *icinga.Config    `toml:"icinga"`
@@ -39,6 +40,7 @@ type ResultSettings struct {
 	Root       string        `toml:"root"`
 	MaxPayload settings.Size `toml:"max_payload"`
 	MaxReason  settings.Size `toml:"max_reason"`
+	MaxObjects int           `toml:"max_objects"`
 }
 
 // SpoolSettings bound what is kept on disk.
@@ -61,7 +63,7 @@ func defaults() Settings {
 	return Settings{
 		DataDir:  defaultDataDir(),
 		Log:      LogSettings{Level: slog.LevelInfo, Format: "text"},
-		Results:  ResultSettings{Root: "nagios", MaxPayload: 256 << 10, MaxReason: 16 << 10},
+		Results:  ResultSettings{Root: "nagios", MaxPayload: 256 << 10, MaxReason: 16 << 10, MaxObjects: 1_000_000},
 		Spool:    SpoolSettings{MaxSize: 1 << 30},
 		Listener: []broker.Listener{{Address: "127.0.0.1:1883"}},
 		Broker:   BrokerSettings{MaxPacket: 2_000_000, MaxConnections: 10_000, SysInterval: 10 * time.Second},
@@ -112,6 +114,7 @@ func readSettings(path string) (Settings, error) {
 func (s Settings) broker() broker.Config {
 	return broker.Config{
 		Listeners:      s.Listener,
+		Access:         s.Access,
 		MaxPacket:      int(s.Broker.MaxPacket),
 		MaxConnections: s.Broker.MaxConnections,
 		SysInterval:    s.Broker.SysInterval,
@@ -151,8 +154,11 @@ func (r ResultSettings) Validate() error {
 	if r.MaxPayload < 1<<10 || r.MaxPayload > 64<<20 {
 		errs = append(errs, fmt.Errorf("results.max_payload: %v is not between 1KiB and 64MiB", r.MaxPayload))
 	}
-	if r.MaxReason < 64 || r.MaxReason > r.MaxPayload {
-		errs = append(errs, fmt.Errorf("results.max_reason: %v is not between 64B and max_payload (%v)", r.MaxReason, r.MaxPayload))
+	if r.MaxReason < 128 || r.MaxReason > r.MaxPayload {
+		errs = append(errs, fmt.Errorf("results.max_reason: %v is not between 128B and max_payload (%v)", r.MaxReason, r.MaxPayload))
+	}
+	if r.MaxObjects < 1 {
+		errs = append(errs, fmt.Errorf("results.max_objects: %d is not positive", r.MaxObjects))
 	}
 	return errors.Join(errs...)
 }

@@ -2,7 +2,6 @@ package bus
 
 import (
 	"encoding/binary"
-	"errors"
 	"fmt"
 	"time"
 
@@ -36,8 +35,13 @@ func (b *Bus) Accept(m broker.Message, done func(error)) {
 	if identity == "" {
 		identity = m.Client
 	}
-	a := admission{bus: b, message: m}
 	fingerprint := fingerprint(m)
+	if _, taken := b.recent[fingerprint]; taken && m.Dup {
+		b.counters.Duplicate.Add(1)
+		b.Queue.Append(nil, done)
+		return
+	}
+	a := admission{bus: b, message: m}
 	for item := range b.Decoder.Decode(m.Topic, m.Payload, time.Now(), identity) {
 		item.Result.Client = m.Client
 		item.Result.Message = fingerprint
@@ -111,14 +115,11 @@ func (a *admission) admit() {
 	kept := a.results[:0]
 	for i := range a.results {
 		r := &a.results[i]
-		switch err := a.bus.order.admit(r, a.message.Dup); {
-		case err == nil:
-			kept = append(kept, *r)
-		case errors.Is(err, errDuplicate):
-			a.bus.counters.Duplicate.Add(1)
-		default:
+		if err := a.bus.order.admit(r); err != nil {
 			a.refused = append(a.refused, refused{a.raw[i], err})
+			continue
 		}
+		kept = append(kept, *r)
 	}
 	a.results = kept
 }
@@ -129,7 +130,6 @@ func (a *admission) settle(disk error) error {
 	b := a.bus
 	a.tell()
 	if disk != nil {
-		b.forget(a.results)
 		b.refuse(a.message.Client, a.message.Topic, a.message.Payload, disk)
 		return disk
 	}
@@ -157,16 +157,6 @@ func (a *admission) tell() {
 			continue
 		}
 		b.refuse(m.Client, m.Topic, r.raw, r.err)
-	}
-}
-
-// forget takes back that results were accepted: the disk did not take them, so
-// their redelivery is no second copy.
-func (b *Bus) forget(results []checks.Result) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	for _, r := range results {
-		b.order.forget(r)
 	}
 }
 

@@ -45,6 +45,9 @@ type Options struct {
 	Queue    *spool.Queue
 	Cores    []Core
 	Refusals *Refusals
+	// MaxObjects bounds the objects of which results are taken; those of others
+	// are refused. 0 is no bound.
+	MaxObjects int
 	// Publish sends a message to the subscribers and never blocks.
 	Publish func(topic string, payload []byte, retain bool) error
 	// SysInterval is how often figures are published below $SYS/gateway; 0 is
@@ -58,26 +61,63 @@ type Bus struct {
 	Options
 	counters Counters
 
+	// recent are the fingerprints of the messages accepted last before the
+	// start: they may be redelivered, since a crash can come between the disk
+	// and the acknowledgement. Redeliveries from then on are the broker's to know.
+	recent map[uint64]struct{}
+
 	mu      sync.Mutex // held from the order to the spool, so that both agree
 	order   order
 	tracker Tracker
 }
 
-// New builds a Bus and reads the newest result of each object from the spool.
+// New builds a Bus and reads from the spool what it needs to know of the
+// results before.
 func New(o Options) (*Bus, error) {
-	b := &Bus{Options: o, order: order{newest: make(map[checks.Object]mark)}}
-	err := o.Queue.EachLast(func(r checks.Result) error {
-		b.order.note(r)
-		b.tracker.Observe(r)
-		return nil
-	})
-	if err != nil {
+	b := &Bus{Options: o, order: order{newest: make(map[checks.Object]mark), max: o.MaxObjects}}
+	if err := o.Queue.EachLast(b.restore); err != nil {
 		return nil, fmt.Errorf("read the last results: %w", err)
+	}
+	if err := b.readRecent(); err != nil {
+		return nil, fmt.Errorf("read the recent results: %w", err)
 	}
 	for range o.Cores {
 		b.counters.Cores = append(b.counters.Cores, &CoreCounters{})
 	}
 	return b, nil
+}
+
+// restore takes up the newest result of an object. Without a core its state is
+// published again: the broker keeps none over a restart.
+func (b *Bus) restore(r checks.Result) error {
+	b.order.note(r)
+	if len(b.Cores) == 0 {
+		c, _ := b.tracker.Observe(r)
+		b.publish(c.Topic(stateRoot), c, true)
+	}
+	return nil
+}
+
+// inFlight is how long a message may have been on disk and its acknowledgement
+// not yet with the publisher.
+const inFlight = 10 * time.Second
+
+// readRecent reads the fingerprints of what was accepted in the last moments
+// before the gateway ended.
+func (b *Bus) readRecent() error {
+	arrived := make(map[uint64]time.Time)
+	var end time.Time
+	err := b.Queue.Recent(func(r checks.Result) error {
+		arrived[r.Message], end = r.Arrived, r.Arrived
+		return nil
+	})
+	b.recent = make(map[uint64]struct{})
+	for message, at := range arrived {
+		if message != 0 && end.Sub(at) < inFlight {
+			b.recent[message] = struct{}{}
+		}
+	}
+	return err
 }
 
 // Run hands results over until ctx ends.

@@ -301,28 +301,51 @@ func TestWhatTheCoreRejectsIsToldOnTheTopic(t *testing.T) {
 	}
 }
 
-func TestARedeliveryAfterARestartIsNoSecondResult(t *testing.T) {
+func TestRedeliveriesAfterARestartAreNoSecondResults(t *testing.T) {
 	dir := t.TempDir()
 	c := newCore()
 	b := start(t, dir, Core{"core", c})
-	m := message("nagios/web1/disk", `{"exit_code":2,"reason":"full"}`)
-	if err := b.send(m); err != nil {
-		t.Fatal(err)
+	var sent []broker.Message
+	for i := range 3 {
+		m := message("nagios/web1/disk", fmt.Sprintf(`{"exit_code":2,"reason":"%d"}`, i))
+		m.PacketID = uint16(i + 1)
+		if err := b.send(m); err != nil {
+			t.Fatal(err)
+		}
+		sent = append(sent, m)
 	}
-	c.wait(t, 1)
+	c.wait(t, 3)
 	b.stop()
 
 	b = start(t, dir, Core{"core", c})
-	m.Dup = true
-	if err := b.send(m); err != nil {
-		t.Errorf("a redelivery is answered %v", err)
+	for _, m := range sent {
+		m.Dup = true
+		if err := b.send(m); err != nil {
+			t.Errorf("a redelivery is answered %v", err)
+		}
 	}
-	m.PacketID++
-	if err := b.send(m); err != nil {
+	another := sent[2] // not marked as a redelivery
+	if err := b.send(another); err != nil {
 		t.Fatal(err)
 	}
-	if taken := c.wait(t, 2); len(taken) != 2 || b.Counters().Duplicate.Load() != 1 {
+	if taken := c.wait(t, 4); len(taken) != 4 || b.Counters().Duplicate.Load() != 3 {
 		t.Errorf("%d results, %d duplicates", len(taken), b.Counters().Duplicate.Load())
+	}
+}
+
+func TestWithoutACoreStatesAreBackAfterARestart(t *testing.T) {
+	dir := t.TempDir()
+	b := start(t, dir)
+	if err := b.send(message("nagios/web1/disk", `{"exit_code":2,"reason":"full"}`)); err != nil {
+		t.Fatal(err)
+	}
+	b.stop()
+	b = start(t, dir)
+	if states := b.on("checkbus/state/web1/disk"); len(states) != 1 || !strings.Contains(states[0], `"CRITICAL"`) {
+		t.Errorf("states %q", states)
+	}
+	if events := b.on("checkbus/event/web1/disk"); len(events) != 0 {
+		t.Errorf("events %q", events)
 	}
 }
 

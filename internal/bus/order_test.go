@@ -25,7 +25,7 @@ func TestResultsOfAnObjectAreAcceptedInTheirOrder(t *testing.T) {
 			for i, s := range tt.times {
 				r := at(checks.OK, s)
 				r.Arrived = time.Unix(100, 0)
-				err := o.admit(&r, false)
+				err := o.admit(&r)
 				if !errors.Is(err, tt.want[i]) {
 					t.Fatalf("result %d at %d: %v, want %v", i, s, err, tt.want[i])
 				}
@@ -40,43 +40,33 @@ func TestResultsOfAnObjectAreAcceptedInTheirOrder(t *testing.T) {
 	}
 }
 
-func TestOnlyTheSameMessageIsADuplicate(t *testing.T) {
-	first := at(checks.OK, 1)
-	first.Message = 7
-	tests := map[string]struct {
-		message     uint64
-		redelivered bool
-		want        error
-	}{
-		"the same message again":    {7, true, errDuplicate},
-		"the same, but not flagged": {7, false, nil},
-		"another message":           {8, true, nil},
-		"no fingerprint":            {0, true, nil},
-	}
-	for name, tt := range tests {
-		t.Run(name, func(t *testing.T) {
-			o := order{newest: map[checks.Object]mark{}}
-			o.note(first)
-			again := at(checks.OK, 2)
-			again.Message = tt.message
-			if err := o.admit(&again, tt.redelivered); !errors.Is(err, tt.want) {
-				t.Errorf("admit = %v, want %v", err, tt.want)
-			}
-		})
-	}
-}
-
 func TestTheOrderSurvivesARestart(t *testing.T) {
 	o := order{newest: map[checks.Object]mark{}}
 	a, b := at(checks.OK, 5), at(checks.OK, 5)
 	a.Arrived, b.Arrived = time.Unix(9, 0), time.Unix(9, 0)
-	if err := errors.Join(o.admit(&a, false), o.admit(&b, false)); err != nil {
+	if err := errors.Join(o.admit(&a), o.admit(&b)); err != nil {
 		t.Fatal(err)
 	}
 	again := order{newest: map[checks.Object]mark{}}
 	again.note(b) // as the spool gives it back
 	c := at(checks.OK, 5)
-	if err := again.admit(&c, false); err != nil || !c.Executed.After(b.Executed) {
+	if err := again.admit(&c); err != nil || !c.Executed.After(b.Executed) {
 		t.Errorf("admit = %v, executed %v after %v", err, c.Executed, b.Executed)
+	}
+}
+
+func TestAnObjectTooManyIsRefused(t *testing.T) {
+	o := order{newest: map[checks.Object]mark{}, max: 2}
+	for i, want := range []error{nil, nil, checks.ErrUnknownObject} {
+		r := at(checks.OK, 1)
+		r.Host = string(rune('a' + i))
+		if err := o.admit(&r); !errors.Is(err, want) {
+			t.Errorf("object %d: %v, want %v", i, err, want)
+		}
+	}
+	known := at(checks.OK, 2)
+	known.Host = "a"
+	if err := o.admit(&known); err != nil {
+		t.Errorf("a known object: %v", err)
 	}
 }

@@ -39,10 +39,15 @@ func Open(t testing.TB, address string, o Options) *Client {
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() { _ = nc.Close() })
 	if tcp, ok := nc.(*net.TCPConn); ok && o.Buffer > 0 {
 		_ = tcp.SetReadBuffer(o.Buffer)
 	}
+	return Over(t, nc, o)
+}
+
+// Over is Open on a connection that is there already, and ends with the test.
+func Over(t testing.TB, nc net.Conn, o Options) *Client {
+	t.Cleanup(func() { _ = nc.Close() })
 	return &Client{Conn: nc, t: t, r: bufio.NewReader(nc), v5: o.V5}
 }
 

@@ -1,12 +1,24 @@
 package quickack
 
 import (
+	"context"
 	"io"
 	"net"
 	"testing"
 )
 
 func TestADialledConnectionCarriesBytes(t *testing.T) {
+	for name, dial := range map[string]func(context.Context, string, string) (net.Conn, error){
+		"dial": Dial(&net.Dialer{}),
+		"turns": func(ctx context.Context, network, addr string) (net.Conn, error) {
+			return DialTurns(ctx, &net.Dialer{}, network, addr)
+		},
+	} {
+		t.Run(name, func(t *testing.T) { carriesBytes(t, dial) })
+	}
+}
+
+func carriesBytes(t *testing.T, dial func(context.Context, string, string) (net.Conn, error)) {
 	ln, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
@@ -21,7 +33,7 @@ func TestADialledConnectionCarriesBytes(t *testing.T) {
 		}
 		served <- err
 	}()
-	c, err := Dial(&net.Dialer{})(t.Context(), "tcp", ln.Addr().String())
+	c, err := dial(t.Context(), "tcp", ln.Addr().String())
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -47,8 +47,8 @@ func NewAuthority(t testing.TB, dir string) *Authority {
 
 // Issue writes dir/name.crt and dir/name.key, a certificate for servers and
 // clients alike whose common name and DNS name are name, also good for
-// loopback addresses.
-func (a *Authority) Issue(t testing.TB, dir, name string) (certFile, keyFile string) {
+// loopback addresses. change may make another certificate of it.
+func (a *Authority) Issue(t testing.TB, dir, name string, change ...func(*x509.Certificate)) (certFile, keyFile string) {
 	t.Helper()
 	key := newKey(t)
 	serial, err := rand.Int(rand.Reader, new(big.Int).Lsh(big.NewInt(1), 64))
@@ -64,6 +64,9 @@ func (a *Authority) Issue(t testing.TB, dir, name string) (certFile, keyFile str
 		NotAfter:     time.Now().Add(24 * time.Hour),
 		KeyUsage:     x509.KeyUsageDigitalSignature,
 		ExtKeyUsage:  []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth, x509.ExtKeyUsageClientAuth},
+	}
+	for _, f := range change {
+		f(cert)
 	}
 	der, err := x509.CreateCertificate(rand.Reader, cert, a.cert, key.Public(), a.key)
 	if err != nil {

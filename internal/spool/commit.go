@@ -2,6 +2,7 @@ package spool
 
 import (
 	"fmt"
+	"maps"
 	"time"
 
 	"github.com/cockroachdb/pebble"
@@ -87,7 +88,7 @@ func (q *Queue) dueIn(down *outage) (wait time.Duration, timed bool) {
 		return down.dueIn()
 	case q.store.fence.closed():
 		return 0, true
-	case q.trimmed.seq < q.handedOver().seq:
+	case q.trimmed.seq < q.trimSeq():
 		return trimEvery - time.Since(q.lastTrim), true
 	}
 	return 0, false
@@ -127,7 +128,7 @@ func (q *Queue) commit(batch []*write) error {
 	if err != nil {
 		return err
 	}
-	trim, err := q.trim(b)
+	trim, err := q.trim(s, b)
 	if err != nil {
 		return err
 	}
@@ -192,15 +193,32 @@ func (q *Queue) fill(b *pebble.Batch, batch []*write) (end position, err error) 
 	return end, err
 }
 
-// trim adds to b the deletion of what all cursors have committed, when there is
-// enough of it. It returns up to where.
-func (q *Queue) trim(b *pebble.Batch) (position, error) {
-	low := q.handedOver()
-	if low.seq == q.trimmed.seq ||
-		low.bytes-q.trimmed.bytes < trimBytes && time.Since(q.lastTrim) < trimEvery {
+// trimSeq is up to where records may be deleted. Without cursors there are none.
+func (q *Queue) trimSeq() uint64 {
+	if len(q.cursors) == 0 || q.durable.seq < keepRecent {
+		return 0
+	}
+	return min(q.handedOver().seq, q.durable.seq-keepRecent)
+}
+
+// trim adds to b the deletion of the records that may go, when there are enough
+// of them. It returns up to where.
+func (q *Queue) trim(s *store, b *pebble.Batch) (position, error) {
+	seq := q.trimSeq()
+	if seq <= q.trimmed.seq {
 		return q.trimmed, nil
 	}
-	return low, b.DeleteRange(recordKey(0), recordKey(low.seq+1), nil)
+	to, err := q.positionAfter(seq)
+	if err != nil {
+		return q.trimmed, err
+	}
+	if to.bytes-q.trimmed.bytes < trimBytes && time.Since(q.lastTrim) < trimEvery {
+		return q.trimmed, nil
+	}
+	if err := s.moveLast(b, q.latest, seq); err != nil {
+		return q.trimmed, q.explain(err)
+	}
+	return to, b.DeleteRange(recordKey(0), recordKey(seq+1), nil)
 }
 
 // publish makes what was committed visible.
@@ -209,8 +227,13 @@ func (q *Queue) publish(batch []*write, end, trimmed position) {
 	defer q.mu.Unlock()
 	if trimmed != q.trimmed {
 		q.trimmed, q.lastTrim = trimmed, time.Now()
+		maps.DeleteFunc(q.latest, func(_ string, at *uint64) bool { return *at <= trimmed.seq })
 	}
+	seq := q.durable.seq
 	for _, w := range batch {
+		if len(q.cursors) > 0 {
+			seq = w.note(q.latest, seq)
+		}
 		if c := w.cursor; c != nil && w.to.seq > c.committed.seq {
 			c.committed = w.to
 		}

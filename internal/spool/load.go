@@ -3,6 +3,7 @@ package spool
 import (
 	"errors"
 	"fmt"
+	"math"
 	"path/filepath"
 	"time"
 
@@ -62,8 +63,19 @@ func (q *Queue) load(s *store) error {
 	if err := q.agreeOnCursors(s, stored, low); err != nil {
 		return err
 	}
+	found, err := s.findLatest(oldest.seq, tail.seq)
+	if err != nil {
+		return err
+	}
+	if len(q.cursors) == 0 {
+		if err := s.dropRecords(found); err != nil {
+			return err
+		}
+		found, oldest = nil, tail
+	}
 	q.mu.Lock()
 	defer q.mu.Unlock()
+	q.latest = found
 	for _, c := range q.cursors {
 		c.committed = stored[c.name]
 		c.read = max(c.read, c.committed.seq)
@@ -72,6 +84,22 @@ func (q *Queue) load(s *store) error {
 	q.store = s
 	q.setErr(nil)
 	return nil
+}
+
+// dropRecords deletes the records, which nobody reads any more, but for the last
+// results, which found has.
+func (s *store) dropRecords(found latest) error {
+	if len(found) == 0 {
+		return nil
+	}
+	b := s.NewBatch()
+	if err := s.moveLast(b, found, math.MaxUint64); err != nil {
+		return err
+	}
+	if err := b.DeleteRange(recordKey(0), []byte{recordPrefix + 1}, nil); err != nil {
+		return err
+	}
+	return s.apply(b)
 }
 
 // cursors returns the stored cursors.

@@ -74,6 +74,7 @@ type Queue struct {
 	durable  position // of the newest committed one
 	trimmed  position // records up to here are deleted
 	lastTrim time.Time
+	latest   latest // changed by the committer only
 	cursors  []*Cursor
 }
 

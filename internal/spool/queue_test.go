@@ -52,14 +52,15 @@ func TestCommitIsNotReadAgain(t *testing.T) {
 	wantRange(t, readAll(t, cursor(t, q, "nagios"), 60), 40, 41)
 }
 
-// Seq goes on although everything was trimmed, and after restarts.
+// Seq goes on although all that may be was trimmed, and after restarts.
 func TestSeqNeverStartsAgain(t *testing.T) {
 	q := open(t, t.TempDir(), oneReader)
+	const n = keepRecent + 10
 	for round := range 3 {
-		mustAppend(t, q, results(round*10, 10))
+		mustAppend(t, q, results(round*n, n))
 		c := cursor(t, q, "nagios")
-		readAll(t, c, 10)
-		if err := c.Commit(uint64(round+1) * 10); err != nil {
+		readAll(t, c, n)
+		if err := c.Commit(uint64(round+1) * n); err != nil {
 			t.Fatal(err)
 		}
 		q.mu.Lock()
@@ -69,14 +70,14 @@ func TestSeqNeverStartsAgain(t *testing.T) {
 		waitFor(t, "the trim", func() bool {
 			q.mu.Lock()
 			defer q.mu.Unlock()
-			return q.trimmed == q.durable
+			return q.trimmed.seq == q.durable.seq-keepRecent
 		})
 		q = reopen(t, q, oneReader)
 	}
 	rs := results(0, 1)
 	mustAppend(t, q, rs)
-	if rs[0].Seq != 31 {
-		t.Errorf("Seq is %d, want 31", rs[0].Seq)
+	if rs[0].Seq != 3*n+1 {
+		t.Errorf("Seq is %d, want %d", rs[0].Seq, 3*n+1)
 	}
 }
 
@@ -287,17 +288,43 @@ func TestLastResults(t *testing.T) {
 	if got := strings.Join(names, " "); got != want {
 		t.Errorf("last results:\n got %s\nwant %s", got, want)
 	}
-	done := make(chan error)
-	q.Forget(host.Object, func(err error) { done <- err })
-	if err := <-done; err != nil {
-		t.Fatal(err)
-	}
-	if _, ok, err := q.Last(host.Object); ok || err != nil {
-		t.Errorf("a forgotten object has a last result (%v)", err)
-	}
 	stop := errors.New("stop")
 	if err := q.EachLast(func(checks.Result) error { return stop }); !errors.Is(err, stop) {
 		t.Errorf("EachLast = %v, want the error of its function", err)
+	}
+}
+
+// The newest results stay for Recent, although all have read them and the older
+// ones were trimmed.
+func TestRecentResultsOutliveTheirReading(t *testing.T) {
+	q := open(t, t.TempDir(), oneReader)
+	const n = 5 * keepRecent
+	for i := 0; i < n; i += 1024 {
+		mustAppend(t, q, results(i, 1024))
+	}
+	c := cursor(t, q, "nagios")
+	readAll(t, c, n)
+	if err := c.Commit(n); err != nil {
+		t.Fatal(err)
+	}
+	q.mu.Lock()
+	q.lastTrim = time.Time{}
+	q.mu.Unlock()
+	mustAppend(t, q, results(n, 1))
+	q = reopen(t, q, oneReader)
+	if q.trimmed.seq < n-keepRecent {
+		t.Errorf("trimmed up to %d", q.trimmed.seq)
+	}
+	next := uint64(n + 1 - keepRecent + 1)
+	err := q.Recent(func(r checks.Result) error {
+		if r.Seq != next {
+			t.Fatalf("result %d, want %d", r.Seq, next)
+		}
+		next++
+		return nil
+	})
+	if err != nil || next != n+2 {
+		t.Errorf("Recent ended before %d, %v", next, err)
 	}
 }
 

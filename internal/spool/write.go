@@ -9,13 +9,12 @@ import (
 )
 
 // A write is something that waits for its group commit: the results of one
-// Append, the position of a cursor, or an object to forget.
+// Append, or the position of a cursor.
 type write struct {
 	records []record
 	buf     []byte // the keys and encodings of records, one after another
 	cursor  *Cursor
 	to      position // of cursor
-	forget  []byte   // a key of the table of last results
 	cost    int64    // about the memory it takes while it waits
 	err     error    // why it is not going to be written
 	done    func(error)
@@ -47,7 +46,7 @@ func encodeWrite(results []checks.Result) *write {
 }
 
 // empty reports whether w only keeps a place in the order.
-func (w *write) empty() bool { return len(w.records) == 0 && w.cursor == nil && w.forget == nil }
+func (w *write) empty() bool { return len(w.records) == 0 && w.cursor == nil }
 
 // refuse gives w's results up because of err.
 func (w *write) refuse(err error) { w.records, w.buf, w.err = nil, nil, err }
@@ -64,9 +63,6 @@ func (w *write) size() int64 {
 // put adds w to b. at is where its first record goes; keep says whether records
 // are kept or only the last results.
 func (w *write) put(b *pebble.Batch, at position, keep bool) error {
-	if w.forget != nil {
-		return b.Delete(w.forget, nil)
-	}
 	if w.cursor != nil {
 		return b.Set(cursorKey(w.cursor.name), w.to.encode(), nil)
 	}
@@ -75,24 +71,35 @@ func (w *write) put(b *pebble.Batch, at position, keep bool) error {
 		key, encoded := w.buf[start:r.key], w.buf[r.key:r.end]
 		start = r.end
 		at.seq++
+		var op *pebble.DeferredBatchOp
 		if keep {
-			op := b.SetDeferred(9, 8+len(encoded))
+			op = b.SetDeferred(9, 8+len(encoded))
 			op.Key[0] = recordPrefix
 			binary.BigEndian.PutUint64(op.Key[1:], at.seq)
 			putValue(op.Value, uint64(at.bytes), encoded)
-			if err := op.Finish(); err != nil {
-				return err
-			}
-			at.bytes += recordSize(len(encoded))
+		} else {
+			op = b.SetDeferred(len(key), 8+len(encoded))
+			copy(op.Key, key)
+			putValue(op.Value, at.seq, encoded)
 		}
-		op := b.SetDeferred(len(key), 8+len(encoded))
-		copy(op.Key, key)
-		putValue(op.Value, at.seq, encoded)
 		if err := op.Finish(); err != nil {
 			return err
 		}
+		at.bytes += recordSize(len(encoded))
 	}
 	return nil
+}
+
+// note tells n of w's records, which follow the one with Seq seq, and returns
+// the Seq of the last.
+func (w *write) note(n latest, seq uint64) uint64 {
+	start := 0
+	for _, r := range w.records {
+		seq++
+		n.note(w.buf[start:r.key], seq)
+		start = r.end
+	}
+	return seq
 }
 
 func putValue(value []byte, number uint64, encoded []byte) {

@@ -1,0 +1,45 @@
+package broker
+
+import (
+	"bufio"
+	"fmt"
+	"net"
+
+	"github.com/pires/go-proxyproto"
+)
+
+// proxied is a connection behind a load balancer, which said where the client
+// is.
+type proxied struct {
+	net.Conn
+	r    *bufio.Reader
+	from net.Addr
+}
+
+func (p *proxied) Read(b []byte) (int, error) {
+	if p.r.Buffered() > 0 {
+		return p.r.Read(b)
+	}
+	return p.Conn.Read(b)
+}
+
+func (p *proxied) RemoteAddr() net.Addr { return p.from }
+
+// unproxy reads the header of the PROXY protocol, version 1 or 2, that c must
+// begin with. A client that the header does not place in an IP network, as in
+// a load balancer's own checks, is where the load balancer is.
+func (c *conn) unproxy() error {
+	r := bufio.NewReader(c.Conn)
+	header, err := proxyproto.Read(r)
+	if err != nil {
+		return fmt.Errorf("PROXY protocol: %w", err)
+	}
+	p := &proxied{Conn: c.Conn, r: r, from: c.Conn.RemoteAddr()}
+	if source, ok := header.SourceAddr.(*net.TCPAddr); ok && !header.Command.IsLocal() {
+		p.from = source
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.Conn = p
+	return nil
+}

@@ -1,0 +1,62 @@
+package broker
+
+import (
+	"crypto/tls"
+	"errors"
+	"io"
+	"net"
+	"time"
+)
+
+// open does what the listener's transport needs before MQTT begins, within the
+// time limit for a CONNECT.
+func (b *Broker) open(c *conn) error {
+	secured, isWebSocket := c.listener.certificates != nil, c.listener.settings.isWebSocket()
+	if !c.listener.settings.ProxyProtocol && !secured && !isWebSocket {
+		return nil
+	}
+	err := c.limit(c.connectBy)
+	if err == nil && c.listener.settings.ProxyProtocol {
+		err = c.unproxy()
+	}
+	if err == nil && secured {
+		err = c.secure(c.listener.certificates.current.Load())
+	}
+	if err == nil && isWebSocket {
+		err = c.upgrade()
+	}
+	if err != nil {
+		b.count.handshakes.Add(1)
+		if !errors.Is(err, io.EOF) && b.handshakeFailed.now() { // a look whether the port is open ends so
+			b.log.Warn("handshake failed", "remote", c.RemoteAddr().String(), "listener", c.listener.settings.Address, "err", err)
+		}
+		return err
+	}
+	return c.limit(time.Time{})
+}
+
+// secure makes c a TLS connection.
+func (c *conn) secure(cfg *tls.Config) error {
+	secured := tls.Server(c.Conn, cfg)
+	if err := secured.Handshake(); err != nil {
+		return err
+	}
+	if peers := secured.ConnectionState().PeerCertificates; len(peers) > 0 {
+		c.certificate = peers[0] // verified in the handshake
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.Conn = secured
+	return nil
+}
+
+// limit sets the time until which reading and writing must be done, unless the
+// connection is closed.
+func (c *conn) limit(t time.Time) error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.ended {
+		return net.ErrClosed
+	}
+	return c.socket.SetDeadline(t)
+}
