@@ -163,23 +163,33 @@ func (e *example) write(name, text string) string {
 	return file
 }
 
-// outputs compiles what the services must say, those of own included.
-func (e *example) outputs(own map[string]string) outputs {
-	want := outputs{}
+// outputs compiles what the services must say, those of own included. A test
+// that fails shows the last one that said something else.
+func (e *example) outputs(own map[string]string) *outputs {
+	want := &outputs{patterns: map[string]*regexp.Regexp{}}
+	e.t.Cleanup(func() {
+		if e.t.Failed() {
+			e.t.Log(want.missing)
+		}
+	})
 	for _, from := range []map[string]string{exampleOutputs, own} {
 		for service, pattern := range from {
-			want[service] = regexp.MustCompile(pattern)
+			want.patterns[service] = regexp.MustCompile(pattern)
 		}
 	}
 	return want
 }
 
-type outputs map[string]*regexp.Regexp
+type outputs struct {
+	patterns map[string]*regexp.Regexp
+	missing  string
+}
 
 // all reports whether got says of every service what it must.
-func (o outputs) all(got func(service string) (output string, sound bool)) bool {
-	for service, pattern := range o {
+func (o *outputs) all(got func(service string) (output string, sound bool)) bool {
+	for service, pattern := range o.patterns {
 		if output, sound := got(service); !sound || !pattern.MatchString(output) {
+			o.missing = fmt.Sprintf("service %q said %q, sound %t", service, output, sound)
 			return false
 		}
 	}
