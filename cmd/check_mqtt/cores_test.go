@@ -128,6 +128,7 @@ func newExample(t *testing.T, name string) *example {
 	m := realtest.StartMosquitto(t, "acl_file "+acl, "sys_interval 1",
 		"listener "+secure+" 127.0.0.1", "certfile "+e.dir+"/server.crt", "keyfile "+e.dir+"/server.key")
 	e.publishBoiler(m.Addr)
+	e.stayConnected(m.Addr)
 	text, err := os.ReadFile(e.path("examples/check_mqtt/" + name))
 	if err != nil {
 		t.Fatal(err)
@@ -149,6 +150,20 @@ func (e *example) publishBoiler(addr string) {
 	if err != nil {
 		e.t.Fatalf("mosquitto_pub: %v\n%s", err, out)
 	}
+}
+
+// stayConnected keeps a client at the broker, lest it count none when it looks.
+func (e *example) stayConnected(addr string) {
+	e.t.Helper()
+	host, port, _ := net.SplitHostPort(addr)
+	cmd := exec.Command(realtest.Need(e.t, "mosquitto_sub"), "-h", host, "-p", port, "-t", "plant/nothing")
+	if err := cmd.Start(); err != nil {
+		e.t.Fatal(err)
+	}
+	e.t.Cleanup(func() {
+		_ = cmd.Process.Kill()
+		_ = cmd.Wait() // killed
+	})
 }
 
 // path is a file of this module.
