@@ -171,8 +171,8 @@ func (a *nagiosAccount) settle(s *stream) (repeats int) {
 
 // TestNagiosGetsEveryAcknowledgedResult disturbs the way from publisher to core
 // while results flow. Each object's results arrive without a gap and in order,
-// and none twice but for a kill of Nagios in the middle of a batch: that is
-// replayed, and holds at most 1,000 results.
+// and none twice but for a kill or a stop of Nagios in the middle of a batch: that
+// is replayed, and holds at most 1,000 results.
 func TestNagiosGetsEveryAcknowledgedResult(t *testing.T) {
 	t.Parallel()
 	const batch = 1000
@@ -217,7 +217,7 @@ func TestNagiosGetsEveryAcknowledgedResult(t *testing.T) {
 				n.Start()
 				s.more(500)
 			}
-		}},
+		}, repeats: 2 * batch},
 		{name: "Nagios away", disturb: func(s *stream) {
 			n.Stop()
 			s.more(2000)
@@ -225,7 +225,7 @@ func TestNagiosGetsEveryAcknowledgedResult(t *testing.T) {
 			g.start()
 			s.more(2000)
 			n.Start()
-		}},
+		}, repeats: batch},
 	}
 	account := newNagiosAccount(t, n)
 	sent := make(map[checks.Object]int)
