@@ -13,7 +13,7 @@ import (
 // saves up to a seventh of the CPU. A larger one is collected as often as Go
 // does by itself: when it is twice what is live.
 const (
-	smallHeap     = 120 << 20
+	smallHeap     = 104 << 20
 	seldomPercent = 300
 )
 
