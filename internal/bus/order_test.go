@@ -70,3 +70,21 @@ func TestAnObjectTooManyIsRefused(t *testing.T) {
 		t.Errorf("a known object: %v", err)
 	}
 }
+
+func TestAResultWithoutATimeIsNeverStale(t *testing.T) {
+	o := order{newest: map[checks.Object]mark{}}
+	var executed time.Time
+	for i, arrived := range []int64{3600, 3599, 1, 2} { // the clock is set back
+		r := at(checks.OK, arrived)
+		r.Arrived = r.Time
+		if err := o.admit(&r); err != nil || !r.Executed.After(executed) {
+			t.Fatalf("result %d: %v, executed %v after %v", i, err, r.Executed, executed)
+		}
+		executed = r.Executed
+	}
+	late := at(checks.OK, 2000)
+	late.Arrived = time.Unix(4000, 0)
+	if err := o.admit(&late); !errors.Is(err, checks.ErrStale) {
+		t.Errorf("a result that says it is older: %v", err)
+	}
+}
