@@ -5,26 +5,44 @@ import (
 	"time"
 )
 
-// A Change is what an object is now, and what just became of it. Its JSON is
-// what subscribers of the state and event topics read.
-type Change struct {
+// A Status is what an object is at one moment, as whoever judges it says: a
+// core, or the gateway itself.
+type Status struct {
 	Object
-	State    State
-	Previous State
-	Soft     bool // not yet confirmed by max_check_attempts
-	Attempt  int  // check attempt, counted from 1
+	State    State // Pending as long as there was no result
+	Soft     bool  // not yet confirmed by max_check_attempts
+	Attempt  int   // check attempt, counted from 1; 0 when Pending
 	Reason   string
 	Perfdata string
-	Time     time.Time // of the result
-	Since    time.Time // when State began
+	Time     time.Time // of the newest result; zero when Pending
+	Since    time.Time // when State began; zero when not known
 
 	Acknowledged bool
 	InDowntime   bool
 	Flapping     bool
+}
 
-	Origin string // who judged: icinga, nagios or gateway
-	Kind   string // state, hard, acknowledged, downtime, flapping or removed
-	Seq    uint64 // counts events, so that a subscriber sees a gap
+// A Watcher hears what a core says of its objects, of each object in the order
+// in which the core came to it. Its methods are called from one goroutine at a
+// time.
+type Watcher interface {
+	// Saw tells what an object is now.
+	Saw(s Status)
+	// SawAll tells what all objects of the core are now. Those that are not
+	// among them are gone. all is not changed afterwards.
+	SawAll(all []Status)
+	// Lost tells that the core has an object no longer.
+	Lost(o Object)
+}
+
+// A Change is what an object is now, and what just became of it. Its JSON is
+// what subscribers of the state and event topics read.
+type Change struct {
+	Status
+	Previous State
+	Origin   string // who judged: icinga, nagios or gateway
+	Kind     string // state, hard, acknowledged, downtime, flapping or removed
+	Seq      uint64 // counts events, so that a subscriber sees a gap
 }
 
 // MarshalJSON writes the fields by their published names, times in RFC 3339

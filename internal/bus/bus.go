@@ -33,10 +33,19 @@ type Sink interface {
 	Run(ctx context.Context) error
 }
 
+// A Feed tells what a core makes of its objects.
+type Feed interface {
+	// Follow tells w what the core says, from a first SawAll on, until ctx
+	// ends. It sees to outages of the core by itself: after each comes another
+	// SawAll.
+	Follow(ctx context.Context, w checks.Watcher) error
+}
+
 // A Core is a Sink by the name of its cursor in the spool.
 type Core struct {
 	Name string
 	Sink Sink
+	Feed Feed // nil: nothing is heard of what the core makes of the results
 }
 
 // Options are what a Bus is made of.

@@ -169,7 +169,7 @@ func TestAnswersToThePublisher(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			c := newCore()
 			c.knows = func(o checks.Object) bool { return o.Service != "nosuch" }
-			b := start(t, t.TempDir(), Core{"core", c})
+			b := start(t, t.TempDir(), Core{Name: "core", Sink: c})
 			if err := b.send(message(tt.topic, tt.payload)); !errors.Is(err, tt.want) {
 				t.Errorf("answer %v, want %v", err, tt.want)
 			}
@@ -216,7 +216,7 @@ func TestClearingARetainedMessageIsNoResult(t *testing.T) {
 func TestOneCoreThatKnowsTheObjectIsEnough(t *testing.T) {
 	a, z := newCore(), newCore()
 	a.knows = func(checks.Object) bool { return false }
-	b := start(t, t.TempDir(), Core{"a", a}, Core{"z", z})
+	b := start(t, t.TempDir(), Core{Name: "a", Sink: a}, Core{Name: "z", Sink: z})
 	if err := b.send(message("nagios/web1", `{"exit_code":0,"reason":""}`)); err != nil {
 		t.Error(err)
 	}
@@ -227,7 +227,7 @@ func TestWhatTheCoreWasNotYetHandedIsHandedAfterARestart(t *testing.T) {
 	dir := t.TempDir()
 	down := newCore()
 	down.verdict = func(checks.Result) error { return errors.New("unreachable") }
-	b := start(t, dir, Core{"core", down})
+	b := start(t, dir, Core{Name: "core", Sink: down})
 	for i := range 10 {
 		m := message("nagios/web1/disk", fmt.Sprintf(`{"exit_code":0,"reason":"%d"}`, i))
 		m.PacketID = uint16(i + 1)
@@ -238,7 +238,7 @@ func TestWhatTheCoreWasNotYetHandedIsHandedAfterARestart(t *testing.T) {
 	b.stop()
 
 	up := newCore()
-	start(t, dir, Core{"core", up})
+	start(t, dir, Core{Name: "core", Sink: up})
 	for i, r := range up.wait(t, 10) {
 		if r.Reason != fmt.Sprint(i) {
 			t.Errorf("result %d is %q", i, r.Reason)
@@ -255,7 +255,7 @@ func TestAnObjectsOrderSurvivesFailures(t *testing.T) {
 		}
 		return nil
 	}
-	b := start(t, t.TempDir(), Core{"core", c})
+	b := start(t, t.TempDir(), Core{Name: "core", Sink: c})
 	var batch []string
 	for i := range 30 {
 		batch = append(batch, fmt.Sprintf(`{"exit_code":0,"reason":"%d","service":"s%d"}`, i, i%3))
@@ -282,7 +282,7 @@ func TestWhatTheCoreRejectsIsToldOnTheTopic(t *testing.T) {
 		}
 		return nil
 	}
-	b := start(t, t.TempDir(), Core{"core", c})
+	b := start(t, t.TempDir(), Core{Name: "core", Sink: c})
 	if err := b.send(message("nagios/web1", `[{"exit_code":2,"reason":"x","service":"bad"},{"exit_code":0,"reason":"y","service":"good"}]`)); err != nil {
 		t.Fatal(err)
 	}
@@ -304,7 +304,7 @@ func TestWhatTheCoreRejectsIsToldOnTheTopic(t *testing.T) {
 func TestRedeliveriesAfterARestartAreNoSecondResults(t *testing.T) {
 	dir := t.TempDir()
 	c := newCore()
-	b := start(t, dir, Core{"core", c})
+	b := start(t, dir, Core{Name: "core", Sink: c})
 	var sent []broker.Message
 	for i := range 3 {
 		m := message("nagios/web1/disk", fmt.Sprintf(`{"exit_code":2,"reason":"%d"}`, i))
@@ -317,7 +317,7 @@ func TestRedeliveriesAfterARestartAreNoSecondResults(t *testing.T) {
 	c.wait(t, 3)
 	b.stop()
 
-	b = start(t, dir, Core{"core", c})
+	b = start(t, dir, Core{Name: "core", Sink: c})
 	for _, m := range sent {
 		m.Dup = true
 		if err := b.send(m); err != nil {
@@ -361,7 +361,7 @@ func TestAFullSpoolRefusesAndTakesTheSameMessageLater(t *testing.T) {
 		}
 		return nil
 	}
-	b := start(t, t.TempDir(), Core{"core", c})
+	b := start(t, t.TempDir(), Core{Name: "core", Sink: c})
 	long := strings.Repeat("x", 10_000)
 	var err error
 	var m broker.Message

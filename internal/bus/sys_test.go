@@ -34,7 +34,7 @@ func TestFiguresFollowTheResults(t *testing.T) {
 		}
 		return nil
 	}
-	b := start(t, t.TempDir(), Core{"main", c})
+	b := start(t, t.TempDir(), Core{Name: "main", Sink: c})
 	b.says(t, map[string]string{"results/received": "0", "spool/length": "0", "spool/bytes": "0", "spool/age": "0", "core/main/up": "1", "core/main/lag": "0"})
 	for topic, payload := range map[string]string{
 		"nagios/web1":    `[{"exit_code":0,"reason":"","time":2000},{"exit_code":0,"reason":"","time":1000},{"reason":""}]`,
@@ -69,7 +69,7 @@ func TestFiguresTellOfACoreThatIsDown(t *testing.T) {
 	well, ill := newCore(), newCore()
 	ill.down.Store(true)
 	ill.verdict = func(checks.Result) error { return errors.New("unreachable") }
-	b := start(t, t.TempDir(), Core{"well", well}, Core{"ill", ill})
+	b := start(t, t.TempDir(), Core{Name: "well", Sink: well}, Core{Name: "ill", Sink: ill})
 	if err := b.send(message("nagios/web1", `{"exit_code":0,"reason":""}`)); err != nil {
 		t.Fatal(err)
 	}

@@ -45,9 +45,9 @@ func (t *Tracker) Observe(r checks.Result) (checks.Change, bool) {
 	if event {
 		t.events++
 	}
-	return checks.Change{
-		Object: r.Object, State: r.State, Previous: last.state, Attempt: 1,
-		Reason: r.Reason, Perfdata: r.Perfdata, Time: r.Time, Since: time.UnixMicro(now.since),
-		Origin: "gateway", Kind: "state", Seq: t.events,
-	}, event
+	status := checks.Status{
+		Object: r.Object, State: r.State, Attempt: 1, Reason: r.Reason, Perfdata: r.Perfdata,
+		Time: r.Time, Since: time.UnixMicro(now.since),
+	}
+	return checks.Change{Status: status, Previous: last.state, Origin: "gateway", Kind: "state", Seq: t.events}, event
 }
