@@ -110,8 +110,7 @@ func (b *Broker) Reload() error {
 	errs := []error{err}
 	for i, ln := range b.listeners {
 		if ln.certificates != nil {
-			_, err := ln.certificates.reload(true)
-			errs = append(errs, inListener(i, err))
+			errs = append(errs, inListener(i, ln.certificates.Reload()))
 		}
 	}
 	return errors.Join(errs...)

@@ -138,7 +138,7 @@ func (b *Broker) Run(ctx context.Context) error {
 	var finishing, accepting sync.WaitGroup
 	finishing.Go(b.finish)
 	finishing.Go(b.keepTime)
-	finishing.Go(b.watchCertificates)
+	finishing.Go(func() { b.watchCertificates(ctx) })
 	finishing.Go(b.publishSys)
 	for _, ln := range b.listeners {
 		accepting.Go(func() { b.acceptFrom(ln) })

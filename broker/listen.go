@@ -1,6 +1,7 @@
 package broker
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -10,6 +11,8 @@ import (
 	"time"
 
 	"github.com/mochi-mqtt/server/v2/packets"
+
+	"checkbus/internal/listen"
 )
 
 const (
@@ -29,8 +32,8 @@ var keepAlive = net.KeepAliveConfig{Enable: true, Idle: 60 * time.Second, Interv
 type listener struct {
 	net.Listener
 	settings     Listener
-	anonymous    bool          // lets in clients that do not say who they are
-	certificates *certificates // nil without TLS
+	anonymous    bool                 // lets in clients that do not say who they are
+	certificates *listen.Certificates // nil without TLS
 }
 
 // Listen reads the files that the settings name and binds all listeners, so
@@ -44,12 +47,8 @@ func (b *Broker) Listen() error {
 		errs = append(errs, err)
 	}
 	b.access.Store(&files)
-	sockets, err := activated(b.cfg.Listeners)
-	if err != nil {
-		return errors.Join(append(errs, err)...)
-	}
 	for i, l := range b.cfg.Listeners {
-		ln, err := b.listen(l, sockets)
+		ln, err := b.listen(l)
 		if err != nil {
 			errs = append(errs, inListener(i, err))
 			continue
@@ -66,16 +65,16 @@ func (b *Broker) Listen() error {
 
 // listen binds l, or takes its socket from those that systemd passed. The error
 // begins with the key that it is about.
-func (b *Broker) listen(l Listener, sockets map[string]net.Listener) (*listener, error) {
-	certs, err := newCertificates(l)
+func (b *Broker) listen(l Listener) (*listener, error) {
+	certs, err := listen.ReadCertificates(l.files())
 	if err != nil {
 		return nil, err
 	}
-	if certs != nil && certs.validNow() != nil {
-		b.log.Warn("clients will refuse the certificate", "listener", l.Address, "err", certs.validNow())
+	if certs != nil && certs.ValidNow() != nil {
+		b.log.Warn("clients will refuse the certificate", "listener", l.Address, "err", certs.ValidNow())
 	}
-	network, address := l.network()
-	ln := sockets[address]
+	network, address := listen.Network(l.Address)
+	ln := b.cfg.Sockets[address]
 	switch network {
 	case "tcp":
 		ln, err = net.Listen(network, address)
@@ -241,4 +240,16 @@ func reasonFor(err error) packets.Code {
 		return packets.ErrKeepAliveTimeout
 	}
 	return packets.CodeDisconnect
+}
+
+// watchCertificates reloads the certificates of listeners when their files
+// change, until ctx ends.
+func (b *Broker) watchCertificates(ctx context.Context) {
+	all := map[string]*listen.Certificates{}
+	for i, ln := range b.listeners {
+		if ln.certificates != nil {
+			all[fmt.Sprintf("listener[%d]", i)] = ln.certificates
+		}
+	}
+	listen.Watch(ctx, all, b.log)
 }

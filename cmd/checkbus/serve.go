@@ -18,6 +18,7 @@ import (
 	"checkbus/checks"
 	"checkbus/icinga"
 	"checkbus/internal/bus"
+	"checkbus/internal/listen"
 	"checkbus/internal/spool"
 	"checkbus/nagios"
 )
@@ -63,7 +64,13 @@ func serve(ctx context.Context, s Settings, log *slog.Logger) error {
 	}
 	defer refusals.Close()
 
-	brk, err := broker.New(s.broker(), log)
+	sockets, err := listen.Sockets(s.addresses())
+	if err != nil {
+		return err
+	}
+	cfg := s.broker()
+	cfg.Sockets = sockets
+	brk, err := broker.New(cfg, log)
 	if err != nil {
 		return fmt.Errorf("start broker: %w", err)
 	}

@@ -122,6 +122,15 @@ func (s Settings) broker() broker.Config {
 	}
 }
 
+// addresses are those that the gateway listens on.
+func (s Settings) addresses() []string {
+	var all []string
+	for _, l := range s.Listener {
+		all = append(all, l.Address)
+	}
+	return all
+}
+
 // Validate names every mistake by its key.
 func (s Settings) Validate() error {
 	var errs []error
