@@ -8,6 +8,7 @@ import (
 	"net"
 	"os"
 	"runtime/debug"
+	"sync/atomic"
 	"time"
 
 	"github.com/mochi-mqtt/server/v2/packets"
@@ -32,8 +33,9 @@ var keepAlive = net.KeepAliveConfig{Enable: true, Idle: 60 * time.Second, Interv
 type listener struct {
 	net.Listener
 	settings     Listener
-	anonymous    bool                 // lets in clients that do not say who they are
-	certificates *listen.Certificates // nil without TLS
+	anonymous    bool                  // lets in clients that do not say who they are
+	certificates *listen.Certificates  // nil without TLS
+	failure      atomic.Pointer[error] // why no connections can be taken now
 }
 
 // Listen reads the files that the settings name and binds all listeners, so
@@ -84,7 +86,7 @@ func (b *Broker) listen(l Listener) (*listener, error) {
 	if err != nil {
 		return nil, fmt.Errorf("address: %w", err)
 	}
-	return &listener{ln, l, b.cfg.anonymous(l), certs}, nil
+	return &listener{Listener: ln, settings: l, anonymous: b.cfg.anonymous(l), certificates: certs}, nil
 }
 
 func listenUnix(l Listener, path string) (net.Listener, error) {
@@ -141,8 +143,9 @@ func (b *Broker) acceptFrom(ln *listener) {
 			return
 		}
 		if err != nil {
+			ln.failure.Store(&err)
 			if b.acceptFailed.now() {
-				b.log.Error("cannot accept connections", "address", ln.Addr().String(), "err", err)
+				b.log.Error("cannot accept connections", "address", ln.Addr().String(), "err", err, "count", b.acceptFailed.count())
 			}
 			select {
 			case <-time.After(pause):
@@ -152,6 +155,7 @@ func (b *Broker) acceptFrom(ln *listener) {
 			continue
 		}
 		pause = leastPause
+		ln.failure.Store(nil)
 		if b.count.connections.Load() >= int64(b.cfg.MaxConnections+strangers) {
 			b.count.refused.Add(1)
 			_ = nc.Close()
@@ -161,14 +165,15 @@ func (b *Broker) acceptFrom(ln *listener) {
 			_ = tcp.SetKeepAliveConfig(keepAlive) // else the system's own times hold
 		}
 		b.count.connections.Add(1)
-		b.clients.Go(func() { b.serve(ln, nc) })
+		b.clients.Go(func() {
+			defer b.count.connections.Add(-1)
+			b.serve(newConn(nc, ln, b.cfg.MaxPacket, &b.count))
+		})
 	}
 }
 
 // serve sees one connection from beginning to end.
-func (b *Broker) serve(ln *listener, nc net.Conn) {
-	defer b.count.connections.Add(-1)
-	c := newConn(nc, ln, b.cfg.MaxPacket, &b.count)
+func (b *Broker) serve(c *conn) {
 	b.track(c, true)
 	defer b.track(c, false)
 	err := b.establish(c)
@@ -184,7 +189,7 @@ func (b *Broker) serve(ln *listener, nc net.Conn) {
 	b.detach(c)
 	c.finish(code)
 	if errors.Is(c.failed, errSlow) && b.slowed.now() {
-		b.log.Warn("client closed", "client", c.name(), "err", errSlow)
+		b.log.Warn("client closed", "client", c.name(), "err", errSlow, "count", b.slowed.count())
 	}
 }
 
@@ -211,7 +216,7 @@ func (b *Broker) establish(c *conn) (err error) {
 			b.count.panics.Add(1)
 			if b.panicked.now() {
 				b.log.Error("a connection ended in a panic", "client", c.name(), "remote", c.RemoteAddr().String(),
-					"panic", r, "stack", string(debug.Stack()))
+					"panic", r, "stack", string(debug.Stack()), "count", b.panicked.count())
 			}
 			err = packets.ErrUnspecifiedError
 		}
@@ -240,6 +245,21 @@ func reasonFor(err error) packets.Code {
 		return packets.ErrKeepAliveTimeout
 	}
 	return packets.CodeDisconnect
+}
+
+// Ready tells why clients cannot connect: at which addresses, or everywhere while
+// Run is not running.
+func (b *Broker) Ready() error {
+	if !b.running.Load() || b.ending() {
+		return errors.New("the broker is not running")
+	}
+	var errs []error
+	for _, ln := range b.listeners {
+		if err := ln.failure.Load(); err != nil {
+			errs = append(errs, fmt.Errorf("%s: %w", ln.Addr(), *err))
+		}
+	}
+	return errors.Join(errs...)
 }
 
 // watchCertificates reloads the certificates of listeners when their files
