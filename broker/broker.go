@@ -15,6 +15,7 @@ import (
 
 	mqtt "github.com/mochi-mqtt/server/v2"
 	"github.com/mochi-mqtt/server/v2/packets"
+	"github.com/prometheus/client_golang/prometheus"
 )
 
 // stopTimeout is how long Run waits, at its end, for verdicts on results that
@@ -52,13 +53,15 @@ type Broker struct {
 	listeners []*listener
 	clients   sync.WaitGroup // goroutines of connections
 	finisher  *finisher
-	stopping  chan struct{} // closed when Run is about to end
+	running   atomic.Bool   // Run takes connections
+	stopping  chan struct{} // closed when Run is about to end, b.mu held
 	count     counters
 	sequence  atomic.Int64 // of messages delivered
 	retaining sync.Mutex   // held by retain
 	retained  retainedSizes
 	backlogs  backlogs
 	crowd     crowd
+	ackTime   prometheus.Histogram
 
 	acceptFailed, panicked, slowed, loginRefused, handshakeFailed, retainRefused seldom
 
@@ -80,6 +83,7 @@ func New(cfg Config, log *slog.Logger) (*Broker, error) {
 		attempts: NewAttempts(loginAttempts),
 		hashers:  make(chan struct{}, hashers(runtime.GOMAXPROCS(0))),
 		finisher: newFinisher(),
+		ackTime:  newAckTime(),
 		retained: retainedSizes{seed: maphash.MakeSeed(), byTopic: map[uint64]retainedSize{}},
 		stopping: make(chan struct{}),
 		sessions: map[string]*session{},
@@ -138,15 +142,19 @@ func (b *Broker) Run(ctx context.Context) error {
 	var finishing, accepting sync.WaitGroup
 	finishing.Go(b.finish)
 	finishing.Go(b.keepTime)
-	finishing.Go(b.watchCertificates)
+	finishing.Go(func() { b.watchCertificates(ctx) })
 	finishing.Go(b.publishSys)
 	for _, ln := range b.listeners {
 		accepting.Go(func() { b.acceptFrom(ln) })
 		b.log.Info("listening", "address", ln.Addr().String(), "transport", ln.settings.transport())
 	}
 
+	b.running.Store(true)
+
 	<-ctx.Done()
+	b.mu.Lock()
 	close(b.stopping)
+	b.mu.Unlock()
 	b.closeListeners()
 	accepting.Wait()
 	b.drain()

@@ -40,7 +40,9 @@ type conn struct {
 	net.Conn
 	socket   net.Conn // under Conn; to close it never waits
 	listener *listener
+	visitor  *visitor // nil for a client of a listener
 	counters *counters
+	traffic  traffic
 	maxIn    int // bytes, the largest packet
 
 	// The reader goroutine's own.
@@ -100,6 +102,7 @@ func newConn(nc net.Conn, ln *listener, maxPacket int, n *counters) *conn {
 
 		connectBy: time.Now().Add(connectTimeout),
 	}
+	c.traffic.since = time.Now()
 	c.moved.L = &c.mu
 	return c
 }
@@ -226,7 +229,7 @@ func (c *conn) flush() {
 		n, err := c.Conn.Write(b)
 		c.counters.bytesOut.Add(int64(n))
 		if err == nil {
-			c.counters.sent(b, c.version == 5)
+			c.traffic.messagesOut.Add(c.counters.sent(b, c.version == 5))
 		}
 		c.mu.Lock()
 		c.queued -= len(b)

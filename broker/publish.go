@@ -3,6 +3,7 @@ package broker
 import (
 	"fmt"
 	"strings"
+	"time"
 
 	"checkbus/checks"
 
@@ -26,6 +27,7 @@ var handled = packets.Packet{FixedHeader: packets.FixedHeader{Type: packets.Puba
 func (b *Broker) publish(c *conn, pk packets.Packet) error {
 	b.count.messagesIn.Add(1)
 	b.count.payloadIn.Add(int64(len(pk.Payload)))
+	c.traffic.messagesIn.Add(1)
 	if code := b.resolve(c, &pk); code != packets.CodeSuccess {
 		return b.disconnect(c.client, code)
 	}
@@ -78,6 +80,7 @@ func (b *Broker) route(in *inbound, r rights, m Message) {
 		}
 	case results:
 		b.finisher.pending.Add(1)
+		in.arrived = time.Now()
 		b.accept(m, func(err error) { b.finisher.add(in, err) })
 	default:
 		err := b.deliver(&in.packet, in.client, in.version)

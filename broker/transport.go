@@ -20,7 +20,7 @@ func (b *Broker) open(c *conn) error {
 		err = c.unproxy()
 	}
 	if err == nil && secured {
-		err = c.secure(c.listener.certificates.current.Load())
+		err = c.secure(c.listener.certificates.Config())
 	}
 	if err == nil && isWebSocket {
 		err = c.upgrade()
@@ -28,7 +28,7 @@ func (b *Broker) open(c *conn) error {
 	if err != nil {
 		b.count.handshakes.Add(1)
 		if !errors.Is(err, io.EOF) && b.handshakeFailed.now() { // a look whether the port is open ends so
-			b.log.Warn("handshake failed", "remote", c.RemoteAddr().String(), "listener", c.listener.settings.Address, "err", err)
+			b.log.Warn("handshake failed", "remote", c.RemoteAddr().String(), "listener", c.listener.settings.Address, "err", err, "count", b.handshakeFailed.count())
 		}
 		return err
 	}

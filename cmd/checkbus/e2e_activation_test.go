@@ -72,7 +72,7 @@ func TestSocketsOfSystemd(t *testing.T) {
 	}
 	defer socket.Close()
 	settings := filepath.Join(t.TempDir(), "checkbus.toml")
-	text := fmt.Sprintf("data_dir = %q\n[[listener]]\naddress = \"systemd:mqtt\"\nallow_anonymous = true\n", t.TempDir())
+	text := fmt.Sprintf("data_dir = %q\n[[listener]]\naddress = \"systemd:mqtt\"\nallow_anonymous = true\n[web]\naddress = \"127.0.0.1:0\"\n", t.TempDir())
 	if err := os.WriteFile(settings, []byte(text), 0o600); err != nil {
 		t.Fatal(err)
 	}

@@ -95,6 +95,9 @@ func prepareGateway(t *testing.T, dataDir, tables string) *gateway {
 		t:        t,
 		log:      filepath.Join(dir, "log"),
 	}
+	if !strings.Contains(tables, "[web]") {
+		tables += "\n[web]\naddress = \"127.0.0.1:0\"\n"
+	}
 	text := fmt.Sprintf("data_dir = %q\n[[listener]]\naddress = %q\n%s", dataDir, g.addr, tables)
 	if err := os.WriteFile(g.settings, []byte(text), 0o600); err != nil {
 		t.Fatal(err)

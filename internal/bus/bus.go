@@ -10,6 +10,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus"
 	"golang.org/x/sync/errgroup"
 
 	"checkbus/checks"
@@ -68,7 +69,8 @@ type Options struct {
 // A Bus carries results from the broker to the cores.
 type Bus struct {
 	Options
-	counters Counters
+	counters   Counters
+	submitTime *prometheus.HistogramVec // by core
 
 	// recent are the fingerprints of the messages accepted last before the
 	// start: they may be redelivered, since a crash can come between the disk
@@ -83,7 +85,7 @@ type Bus struct {
 // New builds a Bus and reads from the spool what it needs to know of the
 // results before.
 func New(o Options) (*Bus, error) {
-	b := &Bus{Options: o, order: order{newest: make(map[checks.Object]mark), max: o.MaxObjects}}
+	b := &Bus{Options: o, submitTime: newSubmitTime(), order: order{newest: make(map[checks.Object]mark), max: o.MaxObjects}}
 	if err := o.Queue.EachLast(b.restore); err != nil {
 		return nil, fmt.Errorf("read the last results: %w", err)
 	}
@@ -137,7 +139,7 @@ func (b *Bus) Run(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
-		d := delivery{bus: b, core: core, cursor: cursor, count: b.counters.Cores[i]}
+		d := delivery{bus: b, core: core, cursor: cursor, count: b.counters.Cores[i], took: b.submitTime.WithLabelValues(core.Name)}
 		g.Go(func() error { return core.Sink.Run(ctx) })
 		g.Go(func() error { return d.run(ctx) })
 	}

@@ -22,7 +22,7 @@ func (b *Bus) refuse(client, topic string, payload []byte, err error) {
 }
 
 func (b *Bus) announce(r Refusal) {
-	b.publish(rejectedRoot+"/"+checks.EncodeLevel(r.Client), r, false)
+	b.publish(r.Published(), r, false)
 	if err := b.Refusals.Add(r); err != nil {
 		b.Log.Debug("refusal not kept", "err", err)
 	}
