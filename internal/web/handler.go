@@ -24,6 +24,7 @@ func (s *Server) handler() http.Handler {
 	metrics := promhttp.HandlerFor(s.Metrics, promhttp.HandlerOpts{Timeout: writeTimeout / 3})
 	s.handle(mux, "/metrics", func(w http.ResponseWriter, r *http.Request, _ string) { metrics.ServeHTTP(w, r) })
 	s.handle(mux, "/readyz", s.readyz)
+	s.handle(mux, "/", s.servePage)
 	for name, get := range s.API {
 		s.handle(mux, "/api/"+name, func(w http.ResponseWriter, r *http.Request, user string) {
 			value, err := get(user, r.URL.Query())
