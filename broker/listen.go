@@ -154,7 +154,7 @@ func (b *Broker) acceptFrom(ln *listener) {
 		}
 		pause = leastPause
 		if b.count.connections.Load() >= int64(b.cfg.MaxConnections+strangers) {
-			b.count.refused.Add(1)
+			b.crowded(nc.RemoteAddr())
 			_ = nc.Close()
 			continue
 		}
@@ -169,16 +169,16 @@ func (b *Broker) acceptFrom(ln *listener) {
 // serve sees one connection from beginning to end.
 func (b *Broker) serve(ln *listener, nc net.Conn) {
 	defer b.count.connections.Add(-1)
-	c := newConn(nc, ln, b.cfg.MaxPacket, &b.count)
+	c := newConn(nc, ln, b.cfg, &b.count)
 	b.track(c, true)
 	defer b.track(c, false)
+	defer b.unseat(c)
 	err := b.establish(c)
-	if errors.Is(err, packets.ErrServerBusy) {
-		b.count.refused.Add(1)
-	}
 	code := reasonFor(err)
 	if b.ending() {
 		code = packets.ErrServerShuttingDown
+	} else {
+		b.note(c, err)
 	}
 	_ = c.Close()
 	c.senders.Wait()
