@@ -29,7 +29,7 @@ func (h *hook) Provides(method byte) bool {
 	switch method {
 	case mqtt.OnConnectAuthenticate, mqtt.OnACLCheck, mqtt.OnSessionEstablish, mqtt.OnSessionEstablished,
 		mqtt.OnDisconnect, mqtt.OnPacketRead, mqtt.OnPacketEncode, mqtt.OnSubscribe, mqtt.OnSubscribed,
-		mqtt.OnPacketProcessed, mqtt.OnRetainedExpired, mqtt.OnQosDropped:
+		mqtt.OnUnsubscribed, mqtt.OnPacketProcessed, mqtt.OnRetainedExpired, mqtt.OnQosDropped:
 		return true
 	}
 	return false
@@ -166,6 +166,11 @@ func (h *hook) OnSubscribe(cl *mqtt.Client, pk packets.Packet) packets.Packet {
 // OnSubscribed comes before the SUBACK, with its codes.
 func (h *hook) OnSubscribed(cl *mqtt.Client, pk packets.Packet, codes []byte) {
 	cl.Net.Conn.(*conn).replay.grant(pk.Filters, codes)
+	for i, f := range pk.Filters {
+		if codes[i] < packets.ErrUnspecifiedError.Code {
+			h.b.withParent(cl.ID, f)
+		}
+	}
 }
 
 // OnPacketProcessed comes when a packet was answered.
