@@ -63,7 +63,11 @@ type Broker struct {
 	crowd     crowd
 	ackTime   prometheus.Histogram
 
-	acceptFailed, panicked, slowed, loginRefused, handshakeFailed, retainRefused seldom
+	addresses addresses
+
+	// What is logged now and then only.
+	acceptFailed, panicked, slowed, loginRefused, handshakeFailed, retainRefused               seldom
+	full, addressCrowded, proxyRefused, packetRefused, connectLate, topicRefused, rateExceeded seldom
 
 	mu       sync.Mutex
 	sessions map[string]*session // by client identifier

@@ -4,6 +4,7 @@ import (
 	"crypto/x509"
 	"errors"
 	"net"
+	"net/netip"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -13,8 +14,6 @@ import (
 )
 
 const (
-	// connectTimeout is how long a connection may take to send its CONNECT.
-	connectTimeout = 15 * time.Second
 	// drainTimeout is how long a closed connection may take to fetch the last
 	// bytes written to it.
 	drainTimeout = 2 * time.Second
@@ -43,7 +42,8 @@ type conn struct {
 	visitor  *visitor // nil for a client of a listener
 	counters *counters
 	traffic  traffic
-	maxIn    int // bytes, the largest packet
+	maxIn    int        // bytes, the largest packet
+	seat     netip.Addr // counted in Broker.addresses, if valid
 
 	// The reader goroutine's own.
 	in          frames
@@ -66,6 +66,8 @@ type conn struct {
 	turn        bool // this connection holds session.turn
 	gated       bool // this connection holds session.gate
 	welcome     bool // the CONNACK was sent
+	oversize    bool // a packet was too large
+	rate        rate
 
 	senders sync.WaitGroup // the replay goroutine
 
@@ -88,19 +90,19 @@ type conn struct {
 	counted int           // bytes in counters.waiting
 }
 
-func newConn(nc net.Conn, ln *listener, maxPacket int, n *counters) *conn {
+func newConn(nc net.Conn, ln *listener, cfg Config, n *counters) *conn {
 	c := &conn{
 		Conn:     nc,
 		socket:   nc,
 		listener: ln,
 		counters: n,
-		maxIn:    maxPacket,
+		maxIn:    cfg.MaxPacket,
 		fresh:    true,
 		credit:   mostCredit,
 		closed:   make(chan struct{}),
 		detached: make(chan struct{}),
 
-		connectBy: time.Now().Add(connectTimeout),
+		connectBy: time.Now().Add(cfg.ConnectTimeout),
 	}
 	c.traffic.since = time.Now()
 	c.moved.L = &c.mu
@@ -124,6 +126,7 @@ func (c *conn) fill() error {
 	}
 	n, err := c.Conn.Read(c.in.space())
 	if err != nil {
+		c.oversize = isOversize(err)
 		return err
 	}
 	c.counters.bytesIn.Add(int64(n))
@@ -133,6 +136,7 @@ func (c *conn) fill() error {
 	}
 	missing, err := c.in.received(n, c.started, limit)
 	if err != nil {
+		c.oversize = isOversize(err)
 		return err
 	}
 	c.fresh = c.in.ready() || c.started && missing > slowPacket

@@ -55,6 +55,7 @@ func (b *Broker) subscribers(topic string) map[string]packets.Subscription {
 		subs.SelectShared()
 		subs.MergeSharedSelected()
 	}
+	joinParents(subs.Subscriptions)
 	return subs.Subscriptions
 }
 

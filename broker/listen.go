@@ -157,7 +157,7 @@ func (b *Broker) acceptFrom(ln *listener) {
 		pause = leastPause
 		ln.failure.Store(nil)
 		if b.count.connections.Load() >= int64(b.cfg.MaxConnections+strangers) {
-			b.count.refused.Add(1)
+			b.crowded(nc.RemoteAddr())
 			_ = nc.Close()
 			continue
 		}
@@ -167,7 +167,7 @@ func (b *Broker) acceptFrom(ln *listener) {
 		b.count.connections.Add(1)
 		b.clients.Go(func() {
 			defer b.count.connections.Add(-1)
-			b.serve(newConn(nc, ln, b.cfg.MaxPacket, &b.count))
+			b.serve(newConn(nc, ln, b.cfg, &b.count))
 		})
 	}
 }
@@ -176,13 +176,13 @@ func (b *Broker) acceptFrom(ln *listener) {
 func (b *Broker) serve(c *conn) {
 	b.track(c, true)
 	defer b.track(c, false)
+	defer b.unseat(c)
 	err := b.establish(c)
-	if errors.Is(err, packets.ErrServerBusy) {
-		b.count.refused.Add(1)
-	}
 	code := reasonFor(err)
 	if b.ending() {
 		code = packets.ErrServerShuttingDown
+	} else {
+		b.note(c, err)
 	}
 	_ = c.Close()
 	c.senders.Wait()

@@ -24,6 +24,10 @@ type Listener struct {
 	// connection must begin with the PROXY protocol, version 1 or 2, which says
 	// where the client is. Such a client is never taken to be on this machine.
 	ProxyProtocol bool `toml:"proxy_protocol"`
+	// ProxyFrom are the networks, as "10.0.0.0/8", and addresses of the load
+	// balancers; connections from elsewhere are refused. Without any, whoever
+	// reaches the listener is believed.
+	ProxyFrom []string `toml:"proxy_from"`
 	// Protocol is what clients speak: "mqtt", or "websocket" for MQTT in the binary
 	// messages of WebSockets, with the sub-protocol mqtt. "" is "mqtt".
 	Protocol string `toml:"protocol"`
@@ -99,6 +103,14 @@ func (l Listener) validate() []error {
 			wrong("socket_mode", "needs a Unix socket")
 		} else if _, err := l.socketMode(); err != nil {
 			wrong("socket_mode", "%q is not a mode such as 0660", l.SocketMode)
+		}
+	}
+	if len(l.ProxyFrom) > 0 && !l.ProxyProtocol {
+		wrong("proxy_from", "needs proxy_protocol = true")
+	}
+	for _, s := range l.ProxyFrom {
+		if _, err := parseNetwork(s); err != nil {
+			wrong("proxy_from", "%q is neither an address nor a network such as 10.0.0.0/8", s)
 		}
 	}
 	if l.RequireClientCert && l.ClientCA == "" {

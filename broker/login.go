@@ -23,6 +23,7 @@ var (
 	refusePassword    = &refusal{packets.ErrBadUsernameOrPassword, packets.ErrMalformedUsernameOrPassword.Code}
 	refuseCertificate = &refusal{packets.Code{Code: 0x86, Reason: "the client certificate names no user"}, refusePassword.v3}
 	refuseTooOften    = &refusal{packets.ErrConnectionRateExceeded, packets.Err3ServerUnavailable.Code}
+	refuseWill        = &refusal{packets.ErrTopicNameInvalid, packets.Err3NotAuthorized.Code}
 	refuseBusy        = &refusal{packets.ErrServerBusy, packets.Err3ServerUnavailable.Code}
 )
 
@@ -67,7 +68,7 @@ func (b *Broker) checkPassword(gone <-chan struct{}, address netip.Addr, passwor
 	if b.attempts.Wait(address, user) > 0 {
 		return refuseTooOften
 	}
-	timeout := time.NewTimer(connectTimeout)
+	timeout := time.NewTimer(b.cfg.ConnectTimeout)
 	defer timeout.Stop()
 	select {
 	case b.hashers <- struct{}{}:

@@ -30,6 +30,21 @@ func (n *counters) sent(b []byte, v5 bool) (publishes int64) {
 	return publishes
 }
 
+// unacknowledged counts the PUBLISH packets of QoS 0 in b, which is whole packets.
+func unacknowledged(b []byte) (n int64) {
+	for len(b) > 0 {
+		size, err := packetSize(b)
+		if err != nil || size == 0 || size > len(b) {
+			break
+		}
+		if b[0]>>4 == packets.Publish && b[0]&0x06 == 0 {
+			n++
+		}
+		b = b[size:]
+	}
+	return n
+}
+
 // payloadSize is the length of a PUBLISH packet's payload, in bytes.
 func payloadSize(packet []byte, v5 bool) int {
 	at := 1

@@ -43,7 +43,7 @@ func (b *Broker) ServeWebSocket(w http.ResponseWriter, r *http.Request, user str
 		return // it is answered
 	}
 	ws.SetReadLimit(int64(b.cfg.MaxPacket))
-	c := newConn(&wsConn{Conn: h.conn, ws: ws}, &listener{}, b.cfg.MaxPacket, &b.count)
+	c := newConn(&wsConn{Conn: h.conn, ws: ws}, &listener{}, b.cfg, &b.count)
 	c.socket = h.conn
 	if secured, ok := h.conn.(*tls.Conn); ok {
 		c.socket = secured.NetConn()

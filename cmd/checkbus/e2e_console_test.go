@@ -1,7 +1,6 @@
 package main
 
 import (
-	"context"
 	"encoding/json"
 	"fmt"
 	"os"
@@ -9,104 +8,13 @@ import (
 	"slices"
 	"strings"
 	"testing"
-	"time"
 
-	"github.com/chromedp/cdproto/emulation"
-	"github.com/chromedp/cdproto/runtime"
 	"github.com/chromedp/chromedp"
+	"github.com/chromedp/chromedp/kb"
 
 	"checkbus/broker"
 	"checkbus/internal/realtest"
 )
-
-// A consolePage is the console of a gateway in a browser without a screen. Its
-// methods fail the test themselves.
-type consolePage struct {
-	t    *testing.T
-	ctx  context.Context
-	base string
-}
-
-// openConsole opens a page of a gateway's console; path is an address below it.
-func openConsole(t *testing.T, base, path string) *consolePage {
-	t.Helper()
-	options := append(chromedp.DefaultExecAllocatorOptions[:],
-		chromedp.ExecPath(realtest.Need(t, "chromium")),
-		chromedp.NoSandbox, chromedp.DisableGPU,
-		chromedp.Flag("disable-dev-shm-usage", true),
-		chromedp.Flag("ignore-certificate-errors", true),
-		chromedp.Flag("host-resolver-rules", "MAP * ~NOTFOUND, EXCLUDE 127.0.0.1"),
-		chromedp.WindowSize(1440, 900),
-	)
-	ctx, stop := chromedp.NewExecAllocator(context.Background(), options...)
-	t.Cleanup(stop)
-	ctx, closePage := chromedp.NewContext(ctx)
-	t.Cleanup(closePage)
-	p := &consolePage{t: t, ctx: ctx, base: base}
-	chromedp.ListenTarget(ctx, func(event any) {
-		switch e := event.(type) {
-		case *runtime.EventExceptionThrown:
-			t.Errorf("the page threw: %s", e.ExceptionDetails.Error())
-		case *runtime.EventConsoleAPICalled:
-			if e.Type == runtime.APITypeError {
-				t.Errorf("the page logged an error: %s", e.Args[0].Value)
-			}
-		}
-	})
-	p.do(chromedp.Navigate(base + path))
-	return p
-}
-
-func (p *consolePage) do(actions ...chromedp.Action) {
-	p.t.Helper()
-	ctx, cancel := context.WithTimeout(p.ctx, limit)
-	defer cancel()
-	if err := chromedp.Run(ctx, actions...); err != nil {
-		p.t.Fatal(err)
-	}
-}
-
-// until waits until a JavaScript expression is true.
-func (p *consolePage) until(expression string) {
-	p.t.Helper()
-	ctx, cancel := context.WithTimeout(p.ctx, limit)
-	defer cancel()
-	err := chromedp.Run(ctx, chromedp.Poll(expression, nil, chromedp.WithPollingTimeout(limit), chromedp.WithPollingInterval(20*time.Millisecond)))
-	if err != nil {
-		p.t.Fatalf("waiting for %s: %v; the page says:\n%s", expression, err, p.text("document.body.innerText"))
-	}
-}
-
-// text is the value of a JavaScript expression.
-func (p *consolePage) text(expression string) string {
-	p.t.Helper()
-	var value any
-	p.do(chromedp.Evaluate(expression, &value))
-	return fmt.Sprint(value)
-}
-
-// rows are the objects in sight, from the top: state, host and service.
-func (p *consolePage) rows() []string {
-	p.t.Helper()
-	var rows []string
-	p.do(chromedp.Evaluate(`[...document.querySelectorAll('#objects .row:not([hidden])')]
-		.sort((a, b) => a.ariaRowIndex - b.ariaRowIndex)
-		.map((r) => [r.pill, r.host, r.service].map((e) => e.textContent).join(' ').trim())`, &rows))
-	return rows
-}
-
-// live waits until the page has all that the gateway knows.
-func (p *consolePage) live() {
-	p.t.Helper()
-	p.until(`document.body.dataset.connection === 'live'`)
-}
-
-// startWithConsole runs a gateway whose console has an address of its own.
-func startWithConsole(t *testing.T) (*gateway, string) {
-	t.Helper()
-	web := realtest.FreeAddr(t)
-	return startGateway(t, fmt.Sprintf("[web]\naddress = %q\n[broker]\nsys_interval = \"1s\"\n", web)), "http://" + web
-}
 
 func TestConsoleShowsProblemsFirst(t *testing.T) {
 	g, base := startWithConsole(t)
@@ -122,11 +30,11 @@ func TestConsoleShowsProblemsFirst(t *testing.T) {
 		t.Errorf("rows %q, want %q", got, want)
 	}
 	p.until(`document.querySelector('#events li .name')?.textContent === 'db1 mysql'`)
-	p.do(chromedp.Evaluate(`document.getElementById('objects').focus()`, nil), chromedp.KeyEvent("\uE015"))
-	p.do(chromedp.KeyEvent("\r"))
+	p.run(`document.getElementById('objects').focus()`)
+	p.do(chromedp.KeyEvent(kb.ArrowDown), chromedp.KeyEvent(kb.Enter))
 	p.until(`document.getElementById('detail').open`)
 	for _, want := range []string{"db1 mysql", "second line", "up=0", "checkbus/state/db1/mysql"} {
-		if got := p.text(`document.getElementById('detail').innerText`); !strings.Contains(got, want) {
+		if got := valueOf[string](p, `document.getElementById('detail').innerText`); !strings.Contains(got, want) {
 			t.Errorf("details %q lack %q", got, want)
 		}
 	}
@@ -152,7 +60,7 @@ func TestConsoleFiltersLiveInTheAddress(t *testing.T) {
 	p := openConsole(t, base, "/")
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
-			p := &consolePage{t: t, ctx: p.ctx, base: base}
+			p := p.in(t)
 			p.do(chromedp.Navigate(base + tt.path))
 			p.live()
 			p.until(fmt.Sprintf(`document.querySelectorAll('#objects .row:not([hidden])').length === %d`, len(tt.want)))
@@ -182,15 +90,15 @@ func TestConsoleShowsMarkupAsText(t *testing.T) {
 	g.publish("nagios/<b>web1<%2Fb>/<i>disk", string(payload))
 	g.publish("nagios/<b>x/y", evil)
 	p.until(`document.querySelectorAll('#objects .row:not([hidden])').length === 1 && document.querySelectorAll('#rejected li').length === 1 && document.querySelectorAll('#events li').length === 1`)
-	p.do(chromedp.Evaluate(`document.querySelector('#objects .row').click()`, nil))
+	p.run(`document.querySelector('#objects .row').click()`)
 	p.until(`document.getElementById('detail').open`)
-	if got := p.text(`document.querySelector('#objects .row .reason').textContent`); got != evil {
+	if got := valueOf[string](p, `document.querySelector('#objects .row .reason').textContent`); got != evil {
 		t.Errorf("the reason is shown as %q", got)
 	}
-	if got := p.text(`document.querySelectorAll('img, b, i, main script').length`); got != "0" {
-		t.Errorf("%s elements came out of texts", got)
+	if got := valueOf[int](p, `document.querySelectorAll('img, b, i, main script').length`); got != 0 {
+		t.Errorf("%d elements came out of texts", got)
 	}
-	if got := p.text(`document.title`); got != "(1) checkbus" {
+	if got := valueOf[string](p, `document.title`); got != "(1) checkbus" {
 		t.Errorf("the title is %q", got)
 	}
 }
@@ -231,13 +139,14 @@ func TestConsoleShowsTenThousandObjects(t *testing.T) {
 	p := openConsole(t, base, "/?state=all")
 	p.live()
 	p.until(`document.querySelector('#counts a[data-state=all] .count').textContent.replace(/\D/g, '') === '10000'`)
-	if got := p.text(`document.querySelectorAll('#objects .row').length < 100`); got != "true" {
+	if got := valueOf[bool](p, `document.querySelectorAll('#objects .row').length < 100`); !got {
 		t.Error("the page has more rows than can be seen")
 	}
 	if got := p.rows()[0]; !strings.HasPrefix(got, "CRITICAL") {
 		t.Errorf("first comes %q", got)
 	}
-	p.do(chromedp.Evaluate(`document.getElementById('objects').focus()`, nil), chromedp.KeyEvent("\uE010")) // End
+	p.run(`document.getElementById('objects').focus()`)
+	p.do(chromedp.KeyEvent(kb.End))
 	p.until(`[...document.querySelectorAll('#objects .row:not([hidden])')].some((r) => r.ariaRowIndex === '10001' && r.ariaSelected === 'true')`)
 	g.publish("nagios/host0000/disk", `{"exit_code":1,"reason":"number 0"}`)
 	p.until(`document.querySelector('#counts a[data-state=WARNING] .count').textContent === '1'`)
@@ -306,13 +215,16 @@ func TestConsoleIsAccessible(t *testing.T) {
 			name          string
 			width, height int64
 		}{{"desktop", 1440, 900}, {"phone", 390, 844}} {
-			p.do(chromedp.EmulateViewport(size.width, size.height), emulation.SetEmulatedMedia().WithFeatures([]*emulation.MediaFeature{{Name: "prefers-color-scheme", Value: theme}}))
+			p.look(size.width, size.height, theme)
 			for _, view := range []string{"objects", "events", "rejected", "gateway", "clients", "detail"} {
 				t.Run(strings.Join([]string{theme, size.name, view}, " "), func(t *testing.T) {
-					p := &consolePage{t: t, ctx: p.ctx, base: base}
+					p := p.in(t)
 					p.show(view)
 					p.check(string(axe))
-					p.picture(filepath.Join(pictures, strings.Join([]string{view, size.name, theme}, "-")+".png"))
+					file := filepath.Join(pictures, strings.Join([]string{view, size.name, theme}, "-")+".png")
+					if err := os.WriteFile(file, p.picture(), 0o644); err != nil {
+						t.Fatal(err)
+					}
 				})
 			}
 		}
@@ -322,42 +234,32 @@ func TestConsoleIsAccessible(t *testing.T) {
 // show goes to a view; detail is the first object's dialog.
 func (p *consolePage) show(view string) {
 	p.t.Helper()
-	p.do(chromedp.Evaluate(`document.getElementById('detail').close()`, nil))
+	p.run(`document.getElementById('detail').close()`)
 	link := view
 	if view == "detail" {
 		link = "objects"
 	}
-	p.do(chromedp.Evaluate(fmt.Sprintf(`document.querySelector('nav a[data-view=%s]').click()`, link), nil))
+	p.run(fmt.Sprintf(`document.querySelector('nav a[data-view=%s]').click()`, link))
 	p.until(fmt.Sprintf(`!document.querySelector('section[data-view=%s]').hidden`, link))
 	if view == "clients" {
 		p.until(`document.querySelector('#clients tbody td') !== null`)
 	}
 	if view == "detail" {
 		p.until(`document.querySelector('#objects .row:not([hidden])') !== null`)
-		p.do(chromedp.Evaluate(`document.querySelector('#objects .row').click()`, nil))
+		p.run(`document.querySelector('#objects .row').click()`)
 	}
 }
 
 // check runs axe-core and looks for what is wider than the page.
 func (p *consolePage) check(axe string) {
 	p.t.Helper()
-	var report string
-	p.do(chromedp.Evaluate(axe+`;0`, nil), chromedp.Evaluate(`axe.run(document, {runOnly: ['wcag2a', 'wcag2aa', 'wcag21a', 'wcag21aa', 'wcag22aa', 'best-practice']})
-		.then((r) => r.violations.map((v) => v.id + ': ' + v.help + '\n' + v.nodes.map((n) => '  ' + n.html.slice(0, 200) + ' ' + n.failureSummary).slice(0, 3).join('\n')).join('\n'))`,
-		&report, func(e *runtime.EvaluateParams) *runtime.EvaluateParams { return e.WithAwaitPromise(true) }))
+	p.run(axe)
+	report := valueOf[string](p, `axe.run(document, {runOnly: ['wcag2a', 'wcag2aa', 'wcag21a', 'wcag21aa', 'wcag22aa', 'best-practice']})
+		.then((r) => r.violations.map((v) => v.id + ': ' + v.help + '\n' + v.nodes.map((n) => '  ' + n.html.slice(0, 200) + ' ' + n.failureSummary).slice(0, 3).join('\n')).join('\n'))`)
 	if report != "" {
 		p.t.Error(report)
 	}
-	if got := p.text(`document.documentElement.scrollWidth <= innerWidth`); got != "true" {
+	if got := valueOf[bool](p, `document.documentElement.scrollWidth <= innerWidth`); !got {
 		p.t.Error("the page is wider than its window")
-	}
-}
-
-func (p *consolePage) picture(file string) {
-	p.t.Helper()
-	var png []byte
-	p.do(chromedp.CaptureScreenshot(&png))
-	if err := os.WriteFile(file, png, 0o644); err != nil {
-		p.t.Fatal(err)
 	}
 }

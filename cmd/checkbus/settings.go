@@ -55,6 +55,10 @@ type SpoolSettings struct {
 type BrokerSettings struct {
 	MaxPacket      settings.Size `toml:"max_packet"`
 	MaxConnections int           `toml:"max_connections"`
+	MaxPerAddress  int           `toml:"max_connections_per_address"`
+	MaxRate        int           `toml:"max_rate"`
+	ConnectTimeout time.Duration `toml:"connect_timeout"`
+	MaxTopicLevels int           `toml:"max_topic_levels"`
 	SysInterval    time.Duration `toml:"sys_interval"`
 }
 
@@ -68,7 +72,7 @@ func defaults() Settings {
 		Results:  ResultSettings{Root: "nagios", MaxPayload: 256 << 10, MaxReason: 16 << 10, MaxObjects: 1_000_000},
 		Spool:    SpoolSettings{MaxSize: 1 << 30},
 		Listener: []broker.Listener{{Address: "127.0.0.1:1883"}},
-		Broker:   BrokerSettings{MaxPacket: 2_000_000, MaxConnections: 10_000, SysInterval: 10 * time.Second},
+		Broker:   BrokerSettings{MaxPacket: 2_000_000, MaxConnections: 10_000, ConnectTimeout: 15 * time.Second, MaxTopicLevels: 200, SysInterval: 10 * time.Second},
 		Nagios:   &nagios.Config{},
 		Icinga:   &icingaDefaults,
 		Web:      web.Default(),
@@ -120,8 +124,14 @@ func (s Settings) broker() broker.Config {
 		Access:         s.Access,
 		MaxPacket:      int(s.Broker.MaxPacket),
 		MaxConnections: s.Broker.MaxConnections,
+		ConnectTimeout: s.Broker.ConnectTimeout,
+		MaxTopicLevels: s.Broker.MaxTopicLevels,
+		MaxRate:        s.Broker.MaxRate,
 		SysInterval:    s.Broker.SysInterval,
-		Version:        version(),
+
+		MaxConnectionsPerAddress: s.Broker.MaxPerAddress,
+
+		Version: version(),
 	}
 }
 
