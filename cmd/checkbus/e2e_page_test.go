@@ -43,6 +43,9 @@ func openConsole(t *testing.T, base, path string) *consolePage {
 		}
 	}))
 	t.Cleanup(closePage)
+	if err := chromedp.Do(ctx); err != nil { // the browser lives as long as the context of its first use
+		t.Fatal(err)
+	}
 	p := &consolePage{t: t, ctx: ctx, base: base}
 	p.do(chromedp.Navigate(base + path))
 	return p

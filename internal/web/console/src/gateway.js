@@ -4,17 +4,18 @@ import { byId, bytes, date, element, number, setText, span } from './text.js'
 
 const perSecond = (unit) => (n) => `${unit(n)}/s`
 
-// get asks the gateway; null when it does not answer.
+// get asks the gateway; null when it does not answer. A path alone would take
+// over a password in the page's address, which fetch refuses.
 async function get(path) {
 	try {
-		const response = await fetch(path, { headers: { Accept: 'application/json' } })
+		const response = await fetch(location.origin + path, { headers: { Accept: 'application/json' } })
 		return response.ok ? await response.json() : null
 	} catch {
 		return null
 	}
 }
 
-export const refusals = () => get('api/rejected?n=100')
+export const refusals = () => get('/api/rejected?n=100')
 
 // fillTable makes a table's rows those of texts.
 function fillTable(table, rows) {
@@ -50,7 +51,7 @@ export class Gateway {
 
 	// refresh asks for the figures and draws them.
 	async refresh() {
-		const f = await get('api/status')
+		const f = await get('/api/status')
 		if (!f) return
 		const now = performance.now()
 		this.draw(f)
@@ -100,7 +101,7 @@ export class Gateway {
 	}
 
 	async showClients() {
-		const page = await get(`api/clients?n=${this.shownClients}`)
+		const page = await get(`/api/clients?n=${this.shownClients}`)
 		if (!page) return
 		fillTable(byId('clients'), page.clients.map((c) => [c.id, c.user || 'anonymous', c.address, c.version, date(c.connected),
 			number(c.messages_in), number(c.messages_out)]))
