@@ -16,13 +16,13 @@ import (
 // A consolePage is the console of a gateway in a browser without a screen. Its
 // methods fail the test themselves.
 type consolePage struct {
-	t    *testing.T
+	t    testing.TB
 	ctx  context.Context
 	base string
 }
 
 // openConsole opens a page of a gateway's console; path is an address below it.
-func openConsole(t *testing.T, base, path string) *consolePage {
+func openConsole(t testing.TB, base, path string) *consolePage {
 	t.Helper()
 	options := append(chromedp.DefaultExecAllocatorOptions[:],
 		chromedp.ExecPath(realtest.Need(t, "chromium")),
@@ -133,7 +133,7 @@ func (p *consolePage) picture() []byte {
 }
 
 // startWithConsole runs a gateway whose console has an address of its own.
-func startWithConsole(t *testing.T) (*gateway, string) {
+func startWithConsole(t testing.TB) (*gateway, string) {
 	t.Helper()
 	web := realtest.FreeAddr(t)
 	return startGateway(t, fmt.Sprintf("[web]\naddress = %q\n[broker]\nsys_interval = \"1s\"\n", web)), "http://" + web
