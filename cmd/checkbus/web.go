@@ -4,7 +4,6 @@ import (
 	"log/slog"
 	"net"
 	"net/url"
-	"slices"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -75,8 +74,7 @@ func (c console) clients(_ string, query url.Values) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	page := c.broker.Clients(query.Get("after"), n)
-	return map[string]any{"connected": c.broker.Stats().Connected, "clients": slices.Concat([]broker.Client{}, page)}, nil
+	return map[string]any{"connected": c.broker.Stats().Connected, "clients": c.broker.Clients(query.Get("after"), n)}, nil
 }
 
 // rejected shows the newest n refusals, oldest first, of those whose topics the
