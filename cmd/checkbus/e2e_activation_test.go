@@ -3,6 +3,7 @@ package main
 import (
 	"fmt"
 	"net"
+	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -58,6 +59,36 @@ func activate(t *testing.T, settings string, names string, sockets ...*os.File) 
 		return ended || strings.Contains(log(), "msg=listening")
 	})
 	return log, stop
+}
+
+func TestTheWebServerTakesASocketOfSystemd(t *testing.T) {
+	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer ln.Close()
+	socket, err := ln.(*net.TCPListener).File()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer socket.Close()
+	settings := filepath.Join(t.TempDir(), "checkbus.toml")
+	text := fmt.Sprintf("data_dir = %q\n[[listener]]\naddress = \"127.0.0.1:0\"\n[web]\naddress = \"systemd:web\"\n", t.TempDir())
+	if err := os.WriteFile(settings, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	log, stop := activate(t, settings, "web", socket)
+	response, err := http.Get("http://" + ln.Addr().String() + "/healthz")
+	if err != nil {
+		t.Fatalf("%v\n%s", err, log())
+	}
+	response.Body.Close()
+	if response.StatusCode != http.StatusOK {
+		t.Errorf("/healthz: %s", response.Status)
+	}
+	if err := stop(); err != nil {
+		t.Errorf("%v\n%s", err, log())
+	}
 }
 
 func TestSocketsOfSystemd(t *testing.T) {

@@ -106,6 +106,11 @@ func TestPrometheusScrapesAndAlerts(t *testing.T) {
 	if !p.ask("label/__name__/values", &scraped) {
 		t.Fatal("Prometheus does not say what it scraped")
 	}
+	readme, err := os.ReadFile("../../README.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	listed := metricName.FindAllString(string(readme), -1)
 	known := func(name string) bool { return slices.Contains(scraped, name) }
 	for _, r := range rules {
 		if r.Health != "ok" {
@@ -115,6 +120,17 @@ func TestPrometheusScrapesAndAlerts(t *testing.T) {
 			if !known(name) {
 				t.Errorf("%s: there is no metric %s", r.Name, name)
 			}
+		}
+	}
+	for _, name := range scraped {
+		family := strings.TrimSuffix(strings.TrimSuffix(strings.TrimSuffix(name, "_sum"), "_count"), "_bucket")
+		if strings.HasPrefix(name, "checkbus_") && !slices.Contains(listed, name) && !slices.Contains(listed, family+"_bucket") {
+			t.Errorf("README does not list %s", name)
+		}
+	}
+	for _, name := range listed {
+		if !known(name) {
+			t.Errorf("README lists %s, which there is not", name)
 		}
 	}
 	for _, expr := range dashboardQueries(t) {
