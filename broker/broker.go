@@ -15,7 +15,6 @@ import (
 
 	mqtt "github.com/mochi-mqtt/server/v2"
 	"github.com/mochi-mqtt/server/v2/packets"
-	"github.com/prometheus/client_golang/prometheus"
 )
 
 // stopTimeout is how long Run waits, at its end, for verdicts on results that
@@ -61,7 +60,7 @@ type Broker struct {
 	retained  retainedSizes
 	backlogs  backlogs
 	crowd     crowd
-	ackTime   prometheus.Histogram
+	ackTime   ackTime
 
 	acceptFailed, panicked, slowed, loginRefused, handshakeFailed, retainRefused seldom
 
@@ -83,7 +82,6 @@ func New(cfg Config, log *slog.Logger) (*Broker, error) {
 		attempts: NewAttempts(loginAttempts),
 		hashers:  make(chan struct{}, hashers(runtime.GOMAXPROCS(0))),
 		finisher: newFinisher(),
-		ackTime:  newAckTime(),
 		retained: retainedSizes{seed: maphash.MakeSeed(), byTopic: map[uint64]retainedSize{}},
 		stopping: make(chan struct{}),
 		sessions: map[string]*session{},

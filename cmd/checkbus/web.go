@@ -94,8 +94,8 @@ func (c console) rejected(user string, query url.Values) (any, error) {
 	return list, err
 }
 
-// webSocket is what systemd opened for the web server, if anything.
-func webSocket(cfg web.Config, sockets map[string]net.Listener) net.Listener {
+// activated is what systemd opened for the web server, if anything.
+func activated(cfg web.Config, sockets map[string]net.Listener) net.Listener {
 	network, name := listen.Network(cfg.Address)
 	if network != "systemd" {
 		return nil
