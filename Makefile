@@ -20,7 +20,7 @@ BENCHSTAT = $(BIN)/benchstat-$(BENCHSTAT_VERSION)
 
 help:
 	@echo 'make deps    install the programs that the tests run (apt-get)'
-	@echo 'make build   build checkbus and check_mqtt here'
+	@echo 'make build   build checkbus and check_mqtt here, as static binaries'
 	@echo 'make check   gofmt, go vet, golangci-lint'
 	@echo 'make test    all tests, against the real Nagios, Icinga 2 and Mosquitto'
 	@echo 'make bench   all benchmarks (BENCH=regexp, BENCHCOUNT=3)'
@@ -31,7 +31,7 @@ deps:
 	@.ci/deps
 
 build:
-	$(GO) build -o . ./cmd/...
+	CGO_ENABLED=0 $(GO) build -trimpath -ldflags '-s -w' -o . ./cmd/...
 
 check: $(LINT)
 	@unformatted=$$(gofmt -l .); if [ -n "$$unformatted" ]; then \
