@@ -146,7 +146,6 @@ func (b *Broker) Run(ctx context.Context) error {
 		accepting.Go(func() { b.acceptFrom(ln) })
 		b.log.Info("listening", "address", ln.Addr().String(), "transport", ln.settings.transport())
 	}
-
 	b.running.Store(true)
 
 	<-ctx.Done()

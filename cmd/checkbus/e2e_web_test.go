@@ -145,6 +145,23 @@ func TestACoreThatIsDownIsNotReadyAndTwoLines(t *testing.T) {
 	}
 }
 
+func TestAFullSpoolIsNotReady(t *testing.T) {
+	t.Parallel()
+	g := startGateway(t, "[spool]\nmax_size = \"1MiB\"\n[nagios]\ncommand_file = \""+filepath.Join(t.TempDir(), "none")+"\"\n")
+	item := `{"exit_code":0,"reason":"` + strings.Repeat("x", 16<<10) + `"},`
+	batch := "[" + strings.TrimSuffix(strings.Repeat(item, 10), ",") + "]"
+	for range 6 {
+		if _, text := g.get("/readyz"); !strings.Contains(text, `{"name":"spool","ok":true}`) {
+			t.Errorf("before it is full: %s", text)
+		}
+		g.publish("nagios/web1", batch)
+	}
+	waitFor(t, "the spool to be full", func() bool {
+		status, text := g.get("/readyz")
+		return status == http.StatusServiceUnavailable && strings.Contains(text, `{"name":"spool","ok":false,"reason":"full: `)
+	})
+}
+
 func TestOtherMachinesNeedTLSAndALogin(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()

@@ -34,7 +34,7 @@ type console struct {
 
 // server makes the web server.
 func (c console) server() *web.Server {
-	ready := &readiness{queue: c.queue, broker: c.broker, bus: c.bus}
+	ready := &readiness{queue: c.queue, broker: c.broker, bus: c.bus, largest: int64(c.settings.Results.MaxPayload)}
 	started := time.Now()
 	options := web.Options{
 		Socket:  c.socket,

@@ -34,6 +34,7 @@ func TestAFloodOfRefusalsIsOneLineAMinute(t *testing.T) {
 		b := &Bus{Options: Options{Log: slog.New(slog.NewTextHandler(&log, nil))}}
 		var running sync.WaitGroup
 		running.Go(func() { _ = b.summarise(t.Context()) })
+		time.Sleep(500 * time.Millisecond) // not when a minute ends
 		for range 150 { // two and a half minutes
 			b.counters.refused[Invalid].Add(10)
 			b.counters.refused[Stale].Add(1)
