@@ -35,7 +35,7 @@ func TestAFloodOfRefusalsIsOneLineAMinute(t *testing.T) {
 		var running sync.WaitGroup
 		running.Go(func() { _ = b.summarise(t.Context()) })
 		time.Sleep(500 * time.Millisecond) // not when a minute ends
-		for range 150 { // two and a half minutes
+		for range 150 {                    // two and a half minutes
 			b.counters.refused[Invalid].Add(10)
 			b.counters.refused[Stale].Add(1)
 			time.Sleep(time.Second)
