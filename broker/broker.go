@@ -15,7 +15,6 @@ import (
 
 	mqtt "github.com/mochi-mqtt/server/v2"
 	"github.com/mochi-mqtt/server/v2/packets"
-	"github.com/prometheus/client_golang/prometheus"
 )
 
 // stopTimeout is how long Run waits, at its end, for verdicts on results that
@@ -61,7 +60,7 @@ type Broker struct {
 	retained  retainedSizes
 	backlogs  backlogs
 	crowd     crowd
-	ackTime   prometheus.Histogram
+	ackTime   ackTime
 
 	addresses addresses
 
@@ -87,7 +86,6 @@ func New(cfg Config, log *slog.Logger) (*Broker, error) {
 		attempts: NewAttempts(loginAttempts),
 		hashers:  make(chan struct{}, hashers(runtime.GOMAXPROCS(0))),
 		finisher: newFinisher(),
-		ackTime:  newAckTime(),
 		retained: retainedSizes{seed: maphash.MakeSeed(), byTopic: map[uint64]retainedSize{}},
 		stopping: make(chan struct{}),
 		sessions: map[string]*session{},
@@ -152,7 +150,6 @@ func (b *Broker) Run(ctx context.Context) error {
 		accepting.Go(func() { b.acceptFrom(ln) })
 		b.log.Info("listening", "address", ln.Addr().String(), "transport", ln.settings.transport())
 	}
-
 	b.running.Store(true)
 
 	<-ctx.Done()

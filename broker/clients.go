@@ -27,7 +27,7 @@ type traffic struct {
 // Clients returns the first n connected clients, by their identifiers, of those
 // that come after the identifier after.
 func (b *Broker) Clients(after string, n int) []Client {
-	var all []Client
+	all := []Client{}
 	b.mu.Lock()
 	for id, s := range b.sessions {
 		if id <= after {

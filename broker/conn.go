@@ -47,6 +47,7 @@ type conn struct {
 
 	// The reader goroutine's own.
 	in          frames
+	arrived     time.Time         // of what was read last
 	connectBy   time.Time         // when CONNECT must be here
 	fresh       bool              // a new time limit begins with the next read
 	started     bool              // CONNECT was taken
@@ -129,6 +130,7 @@ func (c *conn) fill() error {
 		c.oversize = isOversize(err)
 		return err
 	}
+	c.arrived = time.Now()
 	c.counters.bytesIn.Add(int64(n))
 	limit := c.maxIn
 	if !c.started {

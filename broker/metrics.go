@@ -1,10 +1,6 @@
 package broker
 
-import (
-	"time"
-
-	"github.com/prometheus/client_golang/prometheus"
-)
+import "github.com/prometheus/client_golang/prometheus"
 
 // A metric is one of Stats for Prometheus.
 type metric struct {
@@ -63,7 +59,7 @@ func (b *Broker) Describe(to chan<- *prometheus.Desc) {
 	for _, m := range collected {
 		to <- m.desc
 	}
-	b.ackTime.Describe(to)
+	to <- ackDesc
 }
 
 // Collect costs one call of Stats.
@@ -72,25 +68,5 @@ func (b *Broker) Collect(to chan<- prometheus.Metric) {
 	for _, m := range collected {
 		to <- prometheus.MustNewConstMetric(m.desc, m.kind, float64(m.value(st)))
 	}
-	b.ackTime.Collect(to)
-}
-
-// newAckTime measures from a result's arrival to its acknowledgement, which
-// waits for the disk.
-func newAckTime() prometheus.Histogram {
-	return prometheus.NewHistogram(prometheus.HistogramOpts{
-		Name:    "checkbus_publish_ack_seconds",
-		Help:    "From the arrival of a result's message, QoS 1 or 2, to its acknowledgement.",
-		Buckets: []float64{.0005, .001, .002, .005, .01, .02, .05, .1, .2, .5, 1, 2, 5, 10},
-	})
-}
-
-// observeAcks notes how long the publishers of a batch waited.
-func (b *Broker) observeAcks(batch []verdict) {
-	now := time.Now()
-	for _, v := range batch {
-		if v.in.packet.FixedHeader.Qos > 0 && v.in.session != nil {
-			b.ackTime.Observe(now.Sub(v.in.arrived).Seconds())
-		}
-	}
+	to <- b.ackTime.metric()
 }

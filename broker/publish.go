@@ -3,7 +3,6 @@ package broker
 import (
 	"fmt"
 	"strings"
-	"time"
 
 	"checkbus/checks"
 
@@ -32,7 +31,7 @@ func (b *Broker) publish(c *conn, pk packets.Packet) error {
 	if code := b.resolve(c, &pk); code != packets.CodeSuccess {
 		return b.disconnect(c.client, code)
 	}
-	in := &inbound{packet: pk, session: c.session, conn: c, client: c.session.id, version: c.version}
+	in := &inbound{packet: pk, session: c.session, conn: c, client: c.session.id, version: c.version, arrived: c.arrived}
 	if pk.FixedHeader.Qos > 0 {
 		in.mark = mark(&pk)
 	}
@@ -81,7 +80,6 @@ func (b *Broker) route(in *inbound, r rights, m Message) {
 		}
 	case results:
 		b.finisher.pending.Add(1)
-		in.arrived = time.Now()
 		b.accept(m, func(err error) { b.finisher.add(in, err) })
 	default:
 		err := b.deliver(&in.packet, in.client, in.version)

@@ -21,9 +21,10 @@ const (
 // A readiness tells whether the gateway can do its work. It looks once a second
 // at most, however many ask.
 type readiness struct {
-	queue  *spool.Queue
-	broker *broker.Broker
-	bus    *bus.Bus
+	queue   *spool.Queue
+	broker  *broker.Broker
+	bus     *bus.Bus
+	largest int64 // bytes of a message, results.max_payload
 
 	mu     sync.Mutex
 	seen   time.Time
@@ -68,8 +69,8 @@ func (r *readiness) stores() error {
 	case <-time.After(storeTimeout):
 		return errors.New("the disk does not answer")
 	}
-	if st := r.queue.Stats(); st.Bytes >= st.MaxBytes {
-		return errors.New("full: no core takes the results, or they come too fast; see spool.max_size")
+	if st := r.queue.Stats(); st.Bytes+min(r.largest, st.MaxBytes/8) > st.MaxBytes {
+		return errors.New("full: there is hardly room for a message; see spool.max_size")
 	}
 	return nil
 }

@@ -99,7 +99,7 @@ func serve(ctx context.Context, s Settings, log *slog.Logger) error {
 	if err := brk.Listen(); err != nil {
 		return err
 	}
-	pages := console{s, queue, brk, b, webSocket(s.Web, sockets), log}.server()
+	pages := console{s, queue, brk, b, activated(s.Web, sockets), log}.server()
 	if err := pages.Listen(); err != nil {
 		return err
 	}

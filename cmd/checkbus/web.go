@@ -4,7 +4,6 @@ import (
 	"log/slog"
 	"net"
 	"net/url"
-	"slices"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -35,7 +34,7 @@ type console struct {
 
 // server makes the web server.
 func (c console) server() *web.Server {
-	ready := &readiness{queue: c.queue, broker: c.broker, bus: c.bus}
+	ready := &readiness{queue: c.queue, broker: c.broker, bus: c.bus, largest: int64(c.settings.Results.MaxPayload)}
 	started := time.Now()
 	options := web.Options{
 		Socket:  c.socket,
@@ -75,8 +74,7 @@ func (c console) clients(_ string, query url.Values) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	page := c.broker.Clients(query.Get("after"), n)
-	return map[string]any{"connected": c.broker.Stats().Connected, "clients": slices.Concat([]broker.Client{}, page)}, nil
+	return map[string]any{"connected": c.broker.Stats().Connected, "clients": c.broker.Clients(query.Get("after"), n)}, nil
 }
 
 // rejected shows the newest n refusals, oldest first, of those whose topics the
@@ -96,8 +94,8 @@ func (c console) rejected(user string, query url.Values) (any, error) {
 	return list, err
 }
 
-// webSocket is what systemd opened for the web server, if anything.
-func webSocket(cfg web.Config, sockets map[string]net.Listener) net.Listener {
+// activated is what systemd opened for the web server, if anything.
+func activated(cfg web.Config, sockets map[string]net.Listener) net.Listener {
 	network, name := listen.Network(cfg.Address)
 	if network != "systemd" {
 		return nil

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"log/slog"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -71,6 +72,8 @@ type Bus struct {
 	Options
 	counters   Counters
 	submitTime *prometheus.HistogramVec // by core
+
+	unpublished atomic.Uint64 // messages of the gateway's own
 
 	// recent are the fingerprints of the messages accepted last before the
 	// start: they may be redelivered, since a crash can come between the disk
@@ -148,11 +151,14 @@ func (b *Bus) Run(ctx context.Context) error {
 	return g.Wait()
 }
 
-// summarise logs, at most once a minute, how much was refused since.
+// summarise logs, at most once a minute, how much was refused since, and how many
+// of the gateway's own messages have no topic that could be published on: the
+// names of clients are in some.
 func (b *Bus) summarise(ctx context.Context) error {
 	tick := time.NewTicker(time.Minute)
 	defer tick.Stop()
 	var before [causes]uint64
+	var unpublished uint64
 	for {
 		select {
 		case <-ctx.Done():
@@ -168,6 +174,10 @@ func (b *Bus) summarise(ctx context.Context) error {
 			}
 			if len(since) > 0 {
 				b.Log.Warn("results refused in the last minute", since...)
+			}
+			if now := b.unpublished.Load(); now > unpublished {
+				b.Log.Warn("messages not published in the last minute", "count", now-unpublished)
+				unpublished = now
 			}
 		}
 	}

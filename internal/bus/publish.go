@@ -61,6 +61,7 @@ func (b *Bus) publish(topic string, value any, retain bool) {
 		err = b.Publish(topic, payload, retain)
 	}
 	if err != nil {
-		b.Log.Warn("not published", "topic", topic, "err", err)
+		b.unpublished.Add(1)
+		b.Log.Debug("not published", "topic", topic, "err", err)
 	}
 }

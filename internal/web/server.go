@@ -142,6 +142,10 @@ func (s *Server) Run(ctx context.Context) error {
 	if s.listener == nil {
 		return nil
 	}
+	var waiting sync.WaitGroup
+	defer waiting.Wait()
+	ctx, stop := context.WithCancel(ctx)
+	defer stop()
 	server := &http.Server{
 		Handler:           s.handler(),
 		ReadHeaderTimeout: headerTimeout,
@@ -153,28 +157,24 @@ func (s *Server) Run(ctx context.Context) error {
 		ErrorLog:          slog.NewLogLogger(s.Log.Handler(), slog.LevelDebug), // what strangers cause
 	}
 	ln := netutil.LimitListener(s.listener, maxConnections)
-	var watching sync.WaitGroup
-	defer watching.Wait()
 	if s.certificates != nil {
 		ln = tls.NewListener(ln, &tls.Config{
 			MinVersion:         tls.VersionTLS12,
 			GetConfigForClient: func(*tls.ClientHelloInfo) (*tls.Config, error) { return s.certificates.Config(), nil },
 		})
-		watching.Go(func() { listen.Watch(ctx, map[string]*listen.Certificates{"web": s.certificates}, s.Log) })
+		waiting.Go(func() { listen.Watch(ctx, map[string]*listen.Certificates{"web": s.certificates}, s.Log) })
 	}
 	s.Log.Info("console", "url", s.URL())
-	stopped := make(chan error, 1)
-	go func() {
+	waiting.Go(func() {
 		<-ctx.Done()
 		timeout, cancel := context.WithTimeout(context.WithoutCancel(ctx), stopTimeout)
 		defer cancel()
-		stopped <- errors.Join(server.Shutdown(timeout), server.Close())
-	}()
+		if err := errors.Join(server.Shutdown(timeout), server.Close()); err != nil {
+			s.Log.Warn("web requests cut off", "err", err)
+		}
+	})
 	if err := server.Serve(ln); !errors.Is(err, http.ErrServerClosed) {
 		return fmt.Errorf("web: %w", err)
-	}
-	if err := <-stopped; err != nil {
-		s.Log.Warn("web requests cut off", "err", err)
 	}
 	return nil
 }

@@ -15,26 +15,39 @@ const events = new Feed('events', event)
 const rejected = new Feed('rejected', refusal)
 const gateway = new Gateway()
 
+const betweenFrames = 50 // ms
+const betweenFeeds = 250 // ms
 const wide = matchMedia('(min-width: 84rem)') // as in the style sheet
 
 let shown = current()
 let generation = 0
 let complete = false
 let drawing = false
+let lastFrame = 0
+let lastFeeds = 0
 let lostAt = 0
 const news = []
 
-// draw shows at the next frame what has changed.
+// draw shows at the next frame what has changed, but not more often than the eye
+// follows.
 function draw() {
 	if (drawing) return
 	drawing = true
-	requestAnimationFrame(() => {
-		drawing = false
-		drawCounts()
+	setTimeout(() => requestAnimationFrame(frame), lastFrame + betweenFrames - performance.now())
+}
+
+function frame(now) {
+	drawing = false
+	lastFrame = now
+	drawCounts()
+	if (now - lastFeeds >= betweenFeeds) {
+		lastFeeds = now
 		events.render()
 		rejected.render()
-		if (shown.view === 'objects') drawObjects()
-	})
+	} else if (events.waiting.length + rejected.waiting.length > 0) {
+		setTimeout(draw, betweenFeeds)
+	}
+	if (shown.view === 'objects') drawObjects()
 }
 
 function drawObjects() {
