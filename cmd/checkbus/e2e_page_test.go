@@ -100,7 +100,7 @@ func (p *consolePage) rows() []string {
 		.map((r) => [r.pill, r.host, r.service].map((e) => e.textContent).join(' ').trim())`)
 }
 
-// live waits until the page is connected.
+// live waits until the page has all that the gateway knows, and hears the rest.
 func (p *consolePage) live() {
 	p.t.Helper()
 	p.until(`document.body.dataset.connection === 'live'`)

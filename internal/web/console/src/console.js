@@ -150,7 +150,7 @@ async function up() {
 	generation++
 	complete = false
 	byId('lost').hidden = true
-	setConnection('live')
+	setConnection('loading')
 	const before = await refusals()
 	rejected.clear()
 	refused = 0
@@ -217,6 +217,7 @@ follow({
 	lost,
 	complete() {
 		complete = true
+		setConnection('live')
 		objects.sweep(generation)
 		draw()
 	},
