@@ -16,7 +16,7 @@ BIN = $(CURDIR)/.bin
 LINT = $(BIN)/golangci-lint-$(GOLANGCI_LINT_VERSION)
 BENCHSTAT = $(BIN)/benchstat-$(BENCHSTAT_VERSION)
 
-.PHONY: help deps build check test bench fuzz clean
+.PHONY: help deps build check test bench fuzz console clean
 
 help:
 	@echo 'make deps    install the programs that the tests run (apt-get)'
@@ -25,6 +25,7 @@ help:
 	@echo 'make test    all tests, against the real Nagios, Icinga 2 and Mosquitto'
 	@echo 'make bench   all benchmarks (BENCH=regexp, BENCHCOUNT=3)'
 	@echo 'make fuzz    every fuzz test for FUZZTIME=30s'
+	@echo 'make console build the page that checkbus has in it, after a change of its source'
 	@echo 'make clean   remove what was built'
 
 deps:
@@ -57,6 +58,10 @@ fuzz:
 			$(GO) test -run '^$$' -fuzz "^$$name\$$" -fuzztime $(FUZZTIME) $$pkg || exit 1; \
 		done; \
 	done
+
+# What npm builds is committed, so that Go alone builds checkbus.
+console: deps
+	npm run build --prefix internal/web/console
 
 clean:
 	rm -rf checkbus check_mqtt $(BIN)
