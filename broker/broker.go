@@ -58,6 +58,7 @@ type Broker struct {
 	retaining sync.Mutex   // held by retain
 	retained  retainedSizes
 	backlogs  backlogs
+	routes    routes
 	crowd     crowd
 
 	addresses addresses
