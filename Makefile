@@ -16,7 +16,7 @@ BIN = $(CURDIR)/.bin
 LINT = $(BIN)/golangci-lint-$(GOLANGCI_LINT_VERSION)
 BENCHSTAT = $(BIN)/benchstat-$(BENCHSTAT_VERSION)
 
-.PHONY: help deps build check test bench fuzz console clean
+.PHONY: help deps build check test bench bench-plain fuzz console clean
 
 help:
 	@echo 'make deps    install the programs that the tests run (apt-get)'
@@ -24,6 +24,7 @@ help:
 	@echo 'make check   gofmt, go vet, golangci-lint'
 	@echo 'make test    all tests, against the real Nagios, Icinga 2 and Mosquitto'
 	@echo 'make bench   all benchmarks (BENCH=regexp, BENCHCOUNT=3)'
+	@echo 'make bench-plain  of these, checkbus and Mosquitto as plain brokers'
 	@echo 'make fuzz    every fuzz test for FUZZTIME=30s'
 	@echo 'make console build the page that checkbus has in it, after a change of its source'
 	@echo 'make clean   remove what was built'
@@ -46,10 +47,15 @@ test: deps
 # One round after another, so that what is compared alternates.
 bench: deps $(BENCHSTAT)
 	@for round in $$(seq $(BENCHCOUNT)); do \
-		$(BENCHTEST) -benchtime 1x -timeout 60m ./internal/bench || exit 1; \
+		$(BENCHTEST) -skip PlainMessages -benchtime 1x -timeout 60m ./internal/bench || exit 1; \
 	done > $(BENCHOUT) || { cat $(BENCHOUT); exit 1; }
 	@$(BENCHTEST) -benchmem $$($(GO) list ./... | grep -v /internal/bench) >> $(BENCHOUT) || { cat $(BENCHOUT); exit 1; }
 	$(BENCHSTAT) -col /pipeline $(BENCHOUT)
+	$(if $(filter .,$(BENCH)),$(MAKE) bench-plain)
+
+# As a plain broker beside Mosquitto: rounds in turn, and tables for the README.
+bench-plain: deps
+	CHECKBUS_REAL=require $(GO) test -run '^$$' -bench PlainMessages -benchtime $(BENCHCOUNT)x -timeout 20m ./internal/bench
 
 fuzz:
 	@for pkg in $$($(GO) list ./...); do \

@@ -59,6 +59,7 @@ type Broker struct {
 	retaining sync.Mutex   // held by retain
 	retained  retainedSizes
 	backlogs  backlogs
+	routes    routes
 	crowd     crowd
 	ackTime   ackTime
 

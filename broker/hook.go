@@ -171,6 +171,7 @@ func (h *hook) OnSubscribed(cl *mqtt.Client, pk packets.Packet, codes []byte) {
 			h.b.withParent(cl.ID, f)
 		}
 	}
+	h.b.routes.forget()
 }
 
 // OnPacketProcessed comes when a packet was answered.

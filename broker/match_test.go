@@ -123,7 +123,7 @@ func TestFilterAndItsParentAreOneSubscription(t *testing.T) {
 	g.nothingMore(c)
 	c.Disconnect()
 	g.allGone()
-	if subs := g.subscribers("a"); len(subs) > 0 {
+	if subs := g.server.Topics.Subscribers("a").Subscriptions; len(subs) > 0 {
 		t.Errorf("left: %v", subs)
 	}
 }

@@ -65,4 +65,5 @@ func (h *hook) OnUnsubscribed(cl *mqtt.Client, pk packets.Packet) {
 	for _, f := range pk.Filters {
 		h.b.withoutParent(cl.ID, f.Filter)
 	}
+	h.b.routes.forget()
 }

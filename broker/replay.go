@@ -126,7 +126,7 @@ func (b *Broker) sendRetained(cl *mqtt.Client, sub packets.Subscription, topic s
 		}
 		sent = pk.Created
 		pk.FixedHeader.Retain = true
-		b.send(cl.ID, sub.Merge(sub), pk) // merged, it has its identifier where send looks
+		b.send(newRoute(cl.ID, sub.Merge(sub)), pk) // merged, it has its identifier where newRoute looks
 		b.level()
 		b.relieve()
 	}
