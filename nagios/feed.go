@@ -92,6 +92,7 @@ type view struct {
 	tail    *tail
 	lines   *bufio.Reader // for the status file
 	read    stamp         // of the status file that was read last
+	readErr error         // what was wrong with that
 	began   bool          // the log is open where the first status file ends
 
 	logAway, statusAway absence
@@ -157,8 +158,11 @@ func (v *view) begin(status io.Reader, written time.Time) {
 // was read, and says when it was written.
 func (v *view) openStatus() (*os.File, time.Time, error) {
 	now, err := stampOf(v.statusFile)
-	if err != nil || now == v.read {
+	if err != nil {
 		return nil, time.Time{}, err
+	}
+	if now == v.read {
+		return nil, time.Time{}, v.readErr
 	}
 	f, err := os.Open(v.statusFile)
 	if err != nil {
@@ -174,10 +178,9 @@ func (v *view) openStatus() (*os.File, time.Time, error) {
 
 func (v *view) readStatus(status io.Reader, written time.Time) bool {
 	v.lines.Reset(status)
-	err := v.picture.snapshot(v.lines, written)
+	v.readErr = v.picture.snapshot(v.lines, written)
 	v.lines.Reset(nil)
-	v.statusAway.note(err)
-	return err == nil
+	return v.readErr == nil
 }
 
 func (v *view) line(line []byte, at time.Time) {

@@ -152,6 +152,19 @@ func (n *Nagios) reads() bool {
 	return f.Close() == nil
 }
 
+// Command writes an external command, as "NAME;argument;...".
+func (n *Nagios) Command(format string, args ...any) {
+	n.t.Helper()
+	f, err := os.OpenFile(n.CommandFile, os.O_WRONLY, 0)
+	if err != nil {
+		n.t.Fatal(err)
+	}
+	defer f.Close()
+	if _, err := fmt.Fprintf(f, "[%d] %s\n", time.Now().Unix(), fmt.Sprintf(format, args...)); err != nil {
+		n.t.Fatal(err)
+	}
+}
+
 // PID returns the process identifier of the running daemon.
 func (n *Nagios) PID() int { return n.cmd.Process.Pid }
 
