@@ -36,6 +36,9 @@ type Config struct {
 	// what the core makes of results.
 	LogFile    string `toml:"log_file"`
 	StatusFile string `toml:"status_file"`
+	// QuerySocket is Naemon's query_socket, which tells of each check. Empty:
+	// those that change nothing are told when the status file is written.
+	QuerySocket string `toml:"query_socket"`
 	// Core is "nagios", which is also meant by "", or "naemon".
 	Core string `toml:"core"`
 }
@@ -52,6 +55,7 @@ func (c Config) Validate() error {
 		{"object_cache", c.ObjectCache},
 		{"log_file", c.LogFile},
 		{"status_file", c.StatusFile},
+		{"query_socket", c.QuerySocket},
 	} {
 		if p.path != "" && !filepath.IsAbs(p.path) {
 			errs = append(errs, fmt.Errorf("nagios.%s: %q is not an absolute path", p.key, p.path))
@@ -68,6 +72,9 @@ func (c Config) Validate() error {
 	}
 	if c.LogFile != "" && c.StatusFile == "" {
 		errs = append(errs, errors.New("nagios.status_file: required with log_file"))
+	}
+	if c.QuerySocket != "" && (c.Core != coreNaemon || c.LogFile == "") {
+		errs = append(errs, errors.New("nagios.query_socket: needs core = \"naemon\" and log_file"))
 	}
 	switch c.Core {
 	case "", coreNagios, coreNaemon:
@@ -105,6 +112,9 @@ func (c Config) Check() error {
 		if f.path != "" {
 			note(f.key, unlessMissing(access(f.path, unix.R_OK)))
 		}
+	}
+	if c.QuerySocket != "" {
+		note("query_socket", unlessMissing(access(c.QuerySocket, unix.R_OK|unix.W_OK)))
 	}
 	return errors.Join(errs...)
 }

@@ -28,10 +28,11 @@ const (
 // A feed tells what the core makes of its objects: from its log, line by line,
 // and from its status file, whenever that is written.
 type feed struct {
-	logFile, statusFile string
-	log                 *slog.Logger
-	format              format
-	handovers           *handovers
+	logFile, statusFile, querySocket string
+
+	log       *slog.Logger
+	format    format
+	handovers *handovers
 }
 
 // Follow tells w what the core says of its objects, from a first SawAll on,
@@ -42,7 +43,8 @@ func (s *Sink) Follow(ctx context.Context, w checks.Watcher) error {
 	defer s.handovers.watch(false)
 	f := feed{
 		logFile: filepath.Clean(s.cfg.LogFile), statusFile: filepath.Clean(s.cfg.StatusFile), // as events name them
-		log: s.log, format: s.format, handovers: s.handovers,
+		querySocket: s.cfg.QuerySocket,
+		log:         s.log, format: s.format, handovers: s.handovers,
 	}
 	return f.follow(ctx, w)
 }
@@ -57,6 +59,17 @@ func (f *feed) follow(ctx context.Context, w checks.Watcher) error {
 	defer view.tail.close()
 	poll := time.NewTicker(feedPoll)
 	defer poll.Stop()
+	var checked chan checkLine // nil: nobody tells
+	if f.querySocket != "" {
+		checked = make(chan checkLine)
+		listening := make(chan struct{})
+		ctx, cancel := context.WithCancel(ctx)
+		defer func() { cancel(); <-listening }()
+		go func() {
+			defer close(listening)
+			f.listen(ctx, checked)
+		}()
+	}
 	watch(changes, f)
 	view.look()
 	for {
@@ -70,6 +83,9 @@ func (f *feed) follow(ctx context.Context, w checks.Watcher) error {
 		case err := <-changes.Errors:
 			f.log.Debug("core's files not watched", "err", err)
 		case <-f.handovers.wake:
+		case c := <-checked:
+			view.checked(c)
+			continue
 		case <-poll.C:
 			watch(changes, f)
 		}
@@ -181,6 +197,15 @@ func (v *view) readStatus(status io.Reader, written time.Time) bool {
 	v.readErr = v.picture.snapshot(v.lines, written)
 	v.lines.Reset(nil)
 	return v.readErr == nil
+}
+
+// checked takes up what Naemon says of a check, behind what it logged about it.
+// Of results of the gateway's own more is known.
+func (v *view) checked(c checkLine) {
+	v.look()
+	if !v.handovers.has(c.Object) {
+		v.picture.checked(c, time.Now())
+	}
 }
 
 func (v *view) line(line []byte, at time.Time) {

@@ -126,6 +126,19 @@ func (h *handovers) find(l logLine, f format) *checks.Result {
 	return nil
 }
 
+// has reports whether a result of o is there that is not told yet.
+func (h *handovers) has(o checks.Object) bool {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	for _, b := range h.open {
+		b.index()
+		if len(b.byObject[o]) > 0 {
+			return true
+		}
+	}
+	return false
+}
+
 // isOf reports whether l can be what the core logged of r.
 func (l logLine) isOf(r checks.Result, f format) bool {
 	if l.state != r.State && (!l.IsHost() || problem(l.state) != problem(r.State)) {
