@@ -4,11 +4,11 @@ import (
 	"bufio"
 	"context"
 	"errors"
-	"fmt"
 	"io"
 	"log/slog"
 	"os"
 	"path/filepath"
+	"sync"
 	"time"
 
 	"github.com/fsnotify/fsnotify"
@@ -50,54 +50,67 @@ func (s *Sink) Follow(ctx context.Context, w checks.Watcher) error {
 }
 
 func (f *feed) follow(ctx context.Context, w checks.Watcher) error {
-	changes, err := fsnotify.NewWatcher()
-	if err != nil {
-		return fmt.Errorf("watch the core's log: %w", err)
-	}
-	defer changes.Close()
 	view := newView(f, w)
 	defer view.tail.close()
+	ctx, cancel := context.WithCancel(ctx)
+	var helpers sync.WaitGroup
+	defer helpers.Wait()
+	defer cancel()
+	changed, checked := make(chan struct{}, 1), make(chan checkLine)
+	helpers.Go(func() { f.watch(ctx, changed) })
+	if f.querySocket != "" {
+		helpers.Go(func() { f.listen(ctx, checked) })
+	}
 	poll := time.NewTicker(feedPoll)
 	defer poll.Stop()
-	var checked chan checkLine // nil: nobody tells
-	if f.querySocket != "" {
-		checked = make(chan checkLine)
-		listening := make(chan struct{})
-		ctx, cancel := context.WithCancel(ctx)
-		defer func() { cancel(); <-listening }()
-		go func() {
-			defer close(listening)
-			f.listen(ctx, checked)
-		}()
-	}
-	watch(changes, f)
-	view.look()
 	for {
+		view.look()
 		select {
 		case <-ctx.Done():
 			return nil
+		case <-changed:
+		case <-f.handovers.wake:
+		case <-poll.C:
+		case c := <-checked:
+			view.checked(c)
+		}
+	}
+}
+
+// watch tells changed of each change of the two files until ctx ends. Where
+// the kernel does not tell, the poll has to do.
+func (f *feed) watch(ctx context.Context, changed chan<- struct{}) {
+	changes, err := fsnotify.NewWatcher()
+	if err != nil {
+		f.log.Warn("core's files not watched: changes are seen late", "after", feedPoll, "err", err)
+		return
+	}
+	defer changes.Close()
+	add := func() {
+		for _, path := range []string{f.logFile, f.statusFile} {
+			_ = changes.Add(filepath.Dir(path)) // a missing file is noted elsewhere
+		}
+	}
+	add()
+	again := time.NewTicker(feedPoll) // a folder may be made anew
+	defer again.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-again.C:
+			add()
+			continue
 		case e := <-changes.Events:
 			if e.Name != f.logFile && e.Name != f.statusFile {
 				continue
 			}
-		case err := <-changes.Errors:
-			f.log.Debug("core's files not watched", "err", err)
-		case <-f.handovers.wake:
-		case c := <-checked:
-			view.checked(c)
-			continue
-		case <-poll.C:
-			watch(changes, f)
+		case <-changes.Errors: // events were lost
 		}
-		view.look()
-	}
-}
-
-// watch makes changes of the two files events, again where a folder was made
-// anew. Without events, which are for speed alone, there is the poll.
-func watch(changes *fsnotify.Watcher, f *feed) {
-	for _, path := range []string{f.logFile, f.statusFile} {
-		_ = changes.Add(filepath.Dir(path))
+		select {
+		case changed <- struct{}{}:
+		default: // it is to look anyway
+		}
 	}
 }
 

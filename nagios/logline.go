@@ -128,6 +128,8 @@ func (l logLine) verdict(kind lineKind, data []byte, service bool) (logLine, boo
 	l.attempt = attempt
 	if string(fields[3]) != "(null)" { // what printf makes of no output
 		l.output = text(fields[3])
+	} else if kind == standing { // no check has reported what it is
+		return logLine{}, false
 	}
 	return l, true
 }

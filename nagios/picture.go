@@ -71,9 +71,7 @@ func (p *picture) line(l logLine, r *checks.Result, at time.Time) {
 		}
 		p.alert(o, l, r, at)
 	case standing:
-		// A state that is known already is known better, and one that no check
-		// has reported counts as good there.
-		if o.State != l.state && (o.State != checks.Pending || problem(l.state)) {
+		if o.State != l.state { // else it is known better
 			p.alert(o, l, nil, at)
 		}
 	case downtime:

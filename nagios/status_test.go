@@ -188,7 +188,7 @@ func FuzzStatusFile(f *testing.F) {
 // statusOf is a status file of 4,000 services, long as Nagios writes it.
 func statusOf(services int) []byte {
 	text := []byte(statusHead)
-	filler := strings.Repeat("\tlast_notification_of_any_kind=1795304627\n", 38)
+	filler := strings.Repeat("\tnext_notification=1795304627\n", 38)
 	for i := range services {
 		s := strings.NewReplacer("h0000", fmt.Sprintf("h%04d", i/100), "s000", fmt.Sprintf("s%03d", i%100), "\tis_flapping=1\n", filler)
 		block, _, _ := strings.Cut(statusService, "servicestatus {\n\thost_name=h0000\n\tservice_description=s001")
