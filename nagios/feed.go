@@ -105,7 +105,8 @@ func (f *feed) watch(ctx context.Context, changed chan<- struct{}) {
 			if e.Name != f.logFile && e.Name != f.statusFile {
 				continue
 			}
-		case <-changes.Errors: // events were lost
+		case err := <-changes.Errors:
+			f.log.Debug("events of the core's files lost", "err", err)
 		}
 		select {
 		case changed <- struct{}{}:

@@ -182,19 +182,6 @@ func TestFeedTellsFourThousandChangesInOrder(t *testing.T) {
 	agree(t, n, w)
 }
 
-const allDay = `define timeperiod {
-  timeperiod_name all_day
-  alias           all_day
-  sunday          00:00-24:00
-  monday          00:00-24:00
-  tuesday         00:00-24:00
-  wednesday       00:00-24:00
-  thursday        00:00-24:00
-  friday          00:00-24:00
-  saturday        00:00-24:00
-}
-`
-
 func TestFeedTellsActiveChecks(t *testing.T) {
 	dir := t.TempDir()
 	plugin, verdict := filepath.Join(dir, "plugin"), filepath.Join(dir, "verdict")
@@ -211,8 +198,8 @@ func TestFeedTellsActiveChecks(t *testing.T) {
 	}
 	n := realtest.StartNagios(t, realtest.NagiosOptions{
 		Hosts: 1, Services: 1,
-		Includes: []string{objectFile(t, "define command {\n  command_name look\n  command_line "+plugin+"\n}\n"+allDay+
-			serviceWith("active", "active_checks_enabled 1", "check_command look", "check_period all_day", "check_interval 1", "retry_interval 1", "max_check_attempts 3"))},
+		Includes: []string{objectFile(t, "define command {\n  command_name look\n  command_line "+plugin+"\n}\n"+
+			serviceWith("active", "active_checks_enabled 1", "check_command look", "check_interval 1", "retry_interval 1", "max_check_attempts 3"))},
 		Config: []string{
 			"execute_service_checks=1", "interval_length=1", "check_result_reaper_frequency=1", "log_service_retries=1",
 			"service_inter_check_delay_method=n",

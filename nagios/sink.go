@@ -19,7 +19,7 @@ type Sink struct {
 	patience time.Duration
 	objects  *objects
 
-	handovers *handovers // what Follow is told of batches
+	handovers *handovers // what Follow learns of the batches
 
 	mu      sync.Mutex // one Submit at a time
 	outbox  *outbox    // nil: plain lines

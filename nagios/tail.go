@@ -40,11 +40,10 @@ func newTail(path string, deliver func(line []byte, at time.Time)) *tail {
 // missing yet: it is read from its start then.
 func (t *tail) begin(from int64) error {
 	t.from = from
-	if err := t.open(); err != nil {
-		return err
-	}
-	if t.file == nil {
+	if err := t.open(); errors.Is(err, os.ErrNotExist) {
 		return nil
+	} else if err != nil {
+		return err
 	}
 	fi, err := t.file.Stat()
 	if err != nil {
@@ -78,9 +77,6 @@ func stampAfter(f *os.File, offset int64) (at int64, ok bool) {
 
 func (t *tail) open() error {
 	f, err := os.Open(t.path)
-	if errors.Is(err, os.ErrNotExist) {
-		return nil
-	}
 	if err != nil {
 		return err
 	}
@@ -101,10 +97,11 @@ func (t *tail) close() {
 	}
 }
 
-// drain delivers all lines that were written before the call.
+// drain delivers all lines that were written before the call. It fails as long
+// as there was no log at all.
 func (t *tail) drain() error {
 	if t.file == nil {
-		if err := t.open(); t.file == nil {
+		if err := t.open(); err != nil {
 			return err
 		}
 	}

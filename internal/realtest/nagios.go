@@ -19,7 +19,7 @@ import (
 const patience = 60 * time.Second
 
 // NagiosOptions say what the Nagios of a test monitors. Everything it gets is
-// passive: nothing is ever scheduled.
+// passive, and nothing is scheduled, unless Includes and Config say otherwise.
 type NagiosOptions struct {
 	// Hosts named h0000, h0001, ... each have Services named s000, s001, ...
 	Hosts, Services int
