@@ -174,7 +174,8 @@ func (v *view) begin(status io.Reader, written time.Time) {
 	if !v.readStatus(status, written) {
 		return
 	}
-	if err := v.tail.begin(v.picture.program.created); err != nil {
+	// Not later than now: a clock that was wrong then would hide the log.
+	if err := v.tail.begin(min(v.picture.program.created, written.Unix(), time.Now().Unix())); err != nil {
 		v.logAway.note(err)
 		return
 	}

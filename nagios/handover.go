@@ -7,9 +7,9 @@ import (
 	"checkbus/checks"
 )
 
-// maxHandovers bounds the batches that the core has processed and the feed has
-// yet to look at. Results beyond that are told by the log and the status file
-// alone.
+// maxHandovers bounds the batches, each of up to maxBatchBytes, that the core
+// has processed and the feed has yet to look at. Results beyond that are told by
+// the log and the status file alone.
 const maxHandovers = 8
 
 // handovers are the batches of results that the core works on, or has processed
