@@ -34,6 +34,9 @@ func runCheckConfig(args []string, out, log io.Writer) error {
 		if s.Nagios.BatchDir != "" {
 			way = "batches in " + s.Nagios.BatchDir
 		}
+		if s.Nagios.LogFile != "" {
+			way += ", state changes from " + s.Nagios.LogFile
+		}
 		fmt.Fprintf(out, "nagios    %s, %s\n", s.Nagios.CommandFile, way)
 		errs = append(errs, s.Nagios.Check())
 	}

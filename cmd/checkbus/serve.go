@@ -174,7 +174,11 @@ func newCores(s Settings, queue *spool.Queue, log *slog.Logger) (cores []bus.Cor
 				log.Warn("nagios not closed", "err", err)
 			}
 		}
-		cores = append(cores, bus.Core{Name: "nagios", Sink: sink})
+		core := bus.Core{Name: "nagios", Sink: sink}
+		if s.Nagios.LogFile != "" {
+			core.Feed = sink
+		}
+		cores = append(cores, core)
 	}
 	if s.Icinga != nil {
 		cursor, err := queue.Cursor("icinga")
