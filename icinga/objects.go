@@ -1,9 +1,6 @@
 package icinga
 
 import (
-	"encoding/json"
-	"io"
-	"strings"
 	"sync"
 	"time"
 
@@ -225,36 +222,4 @@ func (s *objects) size() int {
 		}
 	}
 	return n
-}
-
-// follow applies the event stream until it ends. Icinga's stream may stall for
-// 5 s, so an object missing from the list may exist.
-func (s *objects) follow(stream io.Reader) error {
-	d := json.NewDecoder(stream)
-	for {
-		var e struct {
-			Type       string `json:"type"`
-			ObjectType string `json:"object_type"`
-			ObjectName string `json:"object_name"`
-		}
-		if err := d.Decode(&e); err != nil {
-			return err
-		}
-		if e.ObjectType != "Host" && e.ObjectType != "Service" {
-			continue
-		}
-		o := objectOf(e.ObjectName)
-		switch e.Type {
-		case "ObjectCreated":
-			s.setPresent(o)
-		case "ObjectDeleted":
-			s.setAbsent(o, time.Now())
-		}
-	}
-}
-
-// objectOf reads Icinga's name of a host or service.
-func objectOf(name string) checks.Object {
-	host, service, _ := strings.Cut(name, "!")
-	return checks.Object{Host: host, Service: service}
 }

@@ -73,7 +73,7 @@ func (s *Sink) list(ctx context.Context, c *core) ([]loss, error) {
 	s.objects.beginList()
 	now := time.Now()
 	for _, kind := range []string{hosts, services} {
-		err := c.control.list(ctx, kind, func(e entry) {
+		err := c.control.list(ctx, kind, []string{"last_check_result"}, func(e *entry) {
 			if l, ok := s.objects.add(objectOf(e.Name), e.held(), now); ok {
 				lost = append(lost, l)
 			}

@@ -39,6 +39,7 @@ type Sink struct {
 	account  *account
 	cores    []*core // in order of preference
 	objects  *objects
+	ledger   *ledger
 	finds    rate
 	counters counters
 	times    times
@@ -46,7 +47,7 @@ type Sink struct {
 	queue    string // this gateway's own, of the event stream
 	recalled bool   // used by Run alone
 
-	forbidden, unpermitted alarm
+	forbidden, unpermitted, unheard alarm
 
 	sending chan struct{} // has one element while somebody hands over
 	looking chan struct{} // asks Run to look whether Icinga still runs
@@ -62,6 +63,8 @@ type core struct {
 	url     string
 	control *client // questions about the whole
 	feed    *client // the event stream
+	states  *client // what its objects are
+	glances *client // which of them have changed
 	lanes   []*lane
 }
 
@@ -91,6 +94,7 @@ type times struct {
 	failover time.Duration // with an Icinga that is down, until the next is tried
 	settle   time.Duration // a preferred Icinga must be well for this long
 	retry    time.Duration // between two tries of what was ignored
+	glance   time.Duration // between two glances at all objects, at least
 	slow     time.Duration // between two tries with a wrong account
 }
 
@@ -110,6 +114,7 @@ func New(cfg Config, history History, log *slog.Logger) (*Sink, error) {
 		log:     log.With("sink", "icinga"),
 		account: &account{cfg: cfg},
 		objects: newObjects(),
+		ledger:  newLedger(),
 		finds:   rate{perSecond: 10, burst: 20},
 		seed:    maphash.MakeSeed(),
 		queue:   "checkbus-" + rand.Text(),
@@ -123,6 +128,7 @@ func New(cfg Config, history History, log *slog.Logger) (*Sink, error) {
 			failover: 5 * time.Second,
 			settle:   30 * time.Second,
 			retry:    10 * time.Second,
+			glance:   500 * time.Millisecond,
 			slow:     5 * time.Second,
 		},
 	}
@@ -131,7 +137,7 @@ func New(cfg Config, history History, log *slog.Logger) (*Sink, error) {
 	}
 	for _, url := range cfg.URL {
 		client := func() *client { return newClient(url, cfg, t.Clone(), s.account) }
-		c := &core{url: url, control: client(), feed: client()}
+		c := &core{url: url, control: client(), feed: client(), states: client(), glances: client()}
 		c.feed.transport.ResponseHeaderTimeout = cfg.Timeout
 		for range cfg.Connections {
 			link, err := newLink(url, cfg, t.Clone(), s.account)

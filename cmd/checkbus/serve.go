@@ -174,7 +174,7 @@ func newCores(s Settings, queue *spool.Queue, log *slog.Logger) (cores []bus.Cor
 		if err != nil {
 			return nil, nil, err
 		}
-		cores = append(cores, bus.Core{Name: "icinga", Sink: sink})
+		cores = append(cores, bus.Core{Name: "icinga", Sink: sink, Feed: sink})
 	}
 	return cores, closeAll, nil
 }
