@@ -44,14 +44,14 @@ type event struct {
 }
 
 // subscribe opens the event stream. An account that may not hear of states is
-// good for the rest.
+// good for the rest. Icinga 2.13 answers it 404.
 func (s *Sink) subscribe(ctx context.Context, c *core) (io.ReadCloser, error) {
 	stream, err := c.feed.events(ctx, s.queue, slices.Concat(objectEvents, stateEvents))
-	if !isStatus(err, http.StatusForbidden) {
+	if !isStatus(err, http.StatusForbidden) && !isStatus(err, http.StatusNotFound) {
 		return stream, err
 	}
 	if s.unheard.due() {
-		s.log.Warn("state changes are heard of late: the account lacks the permission for some events", "url", c.url, "types", stateEvents, "err", err)
+		s.log.Warn("acknowledgements, downtimes and changes by others are seen late: the account lacks a permission for events", "url", c.url, "types", stateEvents, "err", err)
 	}
 	return c.feed.events(ctx, s.queue, objectEvents)
 }

@@ -206,7 +206,8 @@ func (f *follower) ask(ctx context.Context, kind string, list []checks.Object) e
 	for i, o := range list {
 		names[i] = o.String()
 	}
-	err := f.session.core.states.named(ctx, kind, names, statusAttrs, f.answer)
+	f.sink.counters.asked.Add(uint64(len(list)))
+	err := f.session.core.states.named(ctx, kind, names, statusAttrs, func(e *entry) { f.answer(e.reading()) })
 	switch {
 	case err == nil:
 		f.ledger.answered(list)
@@ -229,9 +230,14 @@ func (f *follower) ask(ctx context.Context, kind string, list []checks.Object) e
 	return f.ask(ctx, kind, list[half:])
 }
 
-// answer tells what an object was since it was told last, and what it is now.
-func (f *follower) answer(e *entry) {
-	for _, r := range append(f.ledger.takePassed(objectOf(e.Name)), e.reading()) {
+// answer tells what an object was since it was told last, and what it is now,
+// unless another result has changed it since: then it is asked for again.
+func (f *follower) answer(r reading) {
+	list := f.ledger.takePassed(r.Object)
+	if n := len(list); n == 0 || !r.Time.Before(list[n-1].Time) {
+		list = append(list, r)
+	}
+	for _, r := range list {
 		if f.ledger.note(r) {
 			f.watcher.Saw(r.Status)
 		}

@@ -2,6 +2,7 @@ package icinga
 
 import (
 	"sync"
+	"time"
 
 	"checkbus/checks"
 )
@@ -15,8 +16,6 @@ type reading struct {
 	checks.Status
 	checked int64 // last_check, Unix microseconds; 0: not asked for, but derived from a result
 }
-
-func (e *entry) reading() reading { return reading{e.status(), micros(e.Attrs.LastCheck)} }
 
 // isGood reports whether another good result changes nothing but what the
 // object's last check said.
@@ -189,7 +188,7 @@ func (l *ledger) take() share {
 			l.asking[o] = struct{}{}
 			s.unread = append(s.unread, o)
 		default:
-			t.Time, t.checked = moment(n.executed), 0
+			t.Time, t.checked = time.UnixMicro(n.executed).UTC(), 0
 			status := t.Status
 			status.Reason, status.Perfdata = n.reason, joinPerfdata(itemsOf(n.perfdata))
 			s.states = append(s.states, status)
@@ -218,14 +217,17 @@ func (l *ledger) note(r reading) bool {
 	return isNews
 }
 
-// answered notes that the question for these objects is answered.
+// answered notes that the question for these objects is answered. What they
+// passed waits for the next answer, where there is to be one.
 func (l *ledger) answered(list []checks.Object) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	for _, o := range list {
 		delete(l.asking, o)
-		l.passes -= len(l.passed[o])
-		delete(l.passed, o)
+		if !l.news[o].ask {
+			l.passes -= len(l.passed[o])
+			delete(l.passed, o)
+		}
 	}
 }
 

@@ -99,7 +99,7 @@ type times struct {
 }
 
 type counters struct {
-	taken, repeated, stale, ignored, resent atomic.Uint64
+	taken, repeated, stale, ignored, resent, asked atomic.Uint64
 }
 
 // New builds a Sink of valid settings. It reads the certificates and the
@@ -211,6 +211,7 @@ type Stats struct {
 	Stale    uint64 // results that Icinga dropped for a newer one
 	Ignored  uint64 // answers that a parent is unreachable
 	Resent   uint64 // results sent again because Icinga had lost them
+	Asked    uint64 // objects whose state Icinga was asked for, but for the lists of all
 }
 
 // Stats may be called at any time; it takes a moment with very many objects.
@@ -222,6 +223,7 @@ func (s *Sink) Stats() Stats {
 		Stale:    s.counters.stale.Load(),
 		Ignored:  s.counters.ignored.Load(),
 		Resent:   s.counters.resent.Load(),
+		Asked:    s.counters.asked.Load(),
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()

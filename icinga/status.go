@@ -11,8 +11,8 @@ import (
 // tell whether there is a new one.
 var (
 	statusAttrs = []string{
-		"state", "state_type", "check_attempt", "last_check", "last_state_change", "last_reachable",
-		"acknowledgement", "acknowledgement_expiry", "downtime_depth", "flapping", "last_check_result",
+		"last_check_result", "last_state_change", "previous_state_change",
+		"acknowledgement", "acknowledgement_expiry", "downtime_depth", "flapping",
 	}
 	glanceAttrs = map[string][]string{
 		hosts:    {"state", "last_check", "last_state_up", "acknowledgement", "acknowledgement_expiry", "downtime_depth", "flapping"},
@@ -25,14 +25,12 @@ var (
 type entry struct {
 	Name  string `json:"name"` // "db1" or "db1!disk"
 	Attrs struct {
-		State           float64      `json:"state"`      // services: the exit code; hosts: 0 up, 1 down
-		StateType       *float64     `json:"state_type"` // 0 soft, 1 hard
-		Attempt         float64      `json:"check_attempt"`
-		LastCheck       float64      `json:"last_check"` // when Icinga came to the result
-		LastStateChange float64      `json:"last_state_change"`
+		State           float64      `json:"state"`         // 0 is OK or UP
+		LastCheck       float64      `json:"last_check"`    // when Icinga came to the result; -1 without one
 		LastStateOK     float64      `json:"last_state_ok"` // execution of the last OK result
 		LastStateUp     float64      `json:"last_state_up"`
-		Reachable       *bool        `json:"last_reachable"`
+		LastStateChange float64      `json:"last_state_change"`
+		PreviousChange  float64      `json:"previous_state_change"`  // last_state_change before the last result
 		Acknowledgement float64      `json:"acknowledgement"`        // 0 none, 1 normal, 2 sticky
 		AckExpiry       float64      `json:"acknowledgement_expiry"` // 0 never
 		DowntimeDepth   float64      `json:"downtime_depth"`
@@ -41,13 +39,23 @@ type entry struct {
 	} `json:"attrs"`
 }
 
-// A checkResult is what Icinga keeps of a result. Its exit_status is 0 for all
-// passive ones, and its state counts a host like a service.
+// A checkResult is what Icinga keeps of a result, and what it made of the
+// object. It is the only thing that Icinga replaces at once: while it works
+// through another result, the object's state, state_type, check_attempt and
+// last_state_change are that one's already (lib/icinga/checkable-check.cpp,
+// ProcessCheckResult).
 type checkResult struct {
 	ExecutionStart  float64    `json:"execution_start"`
 	ExecutionEnd    float64    `json:"execution_end"`
+	ScheduleEnd     float64    `json:"schedule_end"` // the object's last_check
 	Output          string     `json:"output"`
 	PerformanceData []perfItem `json:"performance_data"`
+	State           float64    `json:"state"` // of a host too that of a service
+	After           struct {
+		StateType *float64 `json:"state_type"` // 0 soft, 1 hard
+		Attempt   float64  `json:"attempt"`
+		Reachable *bool    `json:"reachable"`
+	} `json:"vars_after"`
 }
 
 // held is when the result that Icinga holds was executed, in Unix
@@ -59,43 +67,49 @@ func (e *entry) held() int64 {
 	return micros(e.Attrs.LastCheckResult.ExecutionStart)
 }
 
-// status is what the object is, of an entry with statusAttrs.
-func (e *entry) status() checks.Status {
+// reading is what an entry with statusAttrs says.
+func (e *entry) reading() reading {
 	a := &e.Attrs
-	s := checks.Status{
+	r := reading{checked: micros(-1), Status: checks.Status{
 		Object:       objectOf(e.Name),
 		State:        checks.Pending,
 		Acknowledged: e.isAcknowledged(),
 		InDowntime:   e.isInDowntime(),
 		Flapping:     a.Flapping,
+	}}
+	last := a.LastCheckResult
+	if last == nil {
+		return r
 	}
-	r := a.LastCheckResult
-	if r == nil {
-		return s
+	r.checked = micros(last.ScheduleEnd)
+	r.State = last.state(r.Object)
+	r.Soft = last.After.StateType != nil && *last.After.StateType == 0
+	r.Attempt = int(last.After.Attempt)
+	r.Reason, r.Perfdata = last.Output, joinPerfdata(last.PerformanceData)
+	r.Time = moment(last.ExecutionEnd)
+	since := a.LastStateChange
+	if since > last.ExecutionEnd {
+		since = a.PreviousChange // it is that of the next result
 	}
-	s.State = e.state(s.Object)
-	s.Soft = a.StateType != nil && *a.StateType == 0
-	s.Attempt = int(a.Attempt)
-	s.Reason, s.Perfdata = r.Output, joinPerfdata(r.PerformanceData)
-	s.Time = moment(micros(r.ExecutionEnd))
-	if a.LastStateChange > 0 {
-		s.Since = moment(micros(a.LastStateChange))
+	if since > 0 {
+		r.Since = moment(since)
 	}
-	return s
+	return r
 }
 
-// state reads Icinga's number. A host that is down behind a parent that is
-// down as well is unreachable.
-func (e *entry) state(o checks.Object) checks.State {
-	state := e.Attrs.State
+// state reads Icinga's number. Of a host, OK and WARNING are UP
+// (lib/icinga/host.cpp, CalculateState); one that is down behind a parent that
+// is down as well is unreachable.
+func (c *checkResult) state(o checks.Object) checks.State {
 	switch {
-	case !o.IsHost() && (state == 0 || state == 1 || state == 2):
-		return checks.State(state)
 	case !o.IsHost():
+		if c.State == 0 || c.State == 1 || c.State == 2 {
+			return checks.State(c.State)
+		}
 		return checks.Unknown
-	case state == 0:
+	case c.State == 0 || c.State == 1:
 		return checks.Up
-	case e.Attrs.Reachable != nil && !*e.Attrs.Reachable:
+	case c.After.Reachable != nil && !*c.After.Reachable:
 		return checks.Unreachable
 	}
 	return checks.Down
@@ -119,8 +133,8 @@ func (e *entry) lastGood() int64 {
 // micros turns Icinga's Unix seconds into whole microseconds.
 func micros(seconds float64) int64 { return int64(seconds*1e6 + 0.5) }
 
-// moment is the time of Unix microseconds.
-func moment(micros int64) time.Time { return time.UnixMicro(micros).UTC() }
+// moment is the time of Unix seconds, in whole microseconds.
+func moment(seconds float64) time.Time { return time.UnixMicro(micros(seconds)).UTC() }
 
 // objectOf reads Icinga's name of a host or service.
 func objectOf(name string) checks.Object {

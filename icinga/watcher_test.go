@@ -2,6 +2,7 @@ package icinga
 
 import (
 	"context"
+	"fmt"
 	"maps"
 	"slices"
 	"sync"
@@ -36,6 +37,10 @@ func newWatcher(t testing.TB) *watcher {
 // follow follows g until stop is called or the test ends.
 func (g *gateway) follow() (w *watcher, stop func()) {
 	w = newWatcher(g.t)
+	return w, g.followWith(w)
+}
+
+func (g *gateway) followWith(w checks.Watcher) (stop func()) {
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan error, 1)
 	go func() { done <- g.Follow(ctx, w) }()
@@ -46,7 +51,7 @@ func (g *gateway) follow() (w *watcher, stop func()) {
 		}
 	})
 	g.t.Cleanup(stop)
-	return w, stop
+	return stop
 }
 
 func (w *watcher) Saw(s checks.Status) {
@@ -57,10 +62,10 @@ func (w *watcher) Saw(s checks.Status) {
 	}
 	before, ok := w.now[s.Object]
 	if ok && before == s {
-		w.t.Errorf("told twice: %+v", s)
+		w.t.Errorf("told twice: %s", show(s))
 	}
 	if s.Time.Before(before.Time) {
-		w.t.Errorf("told what is older: %+v after %+v", s, before)
+		w.t.Errorf("told what is older: %s after %s", show(s), show(before))
 	}
 	w.now[s.Object] = s
 	w.seen[s.Object] = append(w.seen[s.Object], s)
@@ -140,7 +145,7 @@ func (w *watcher) verify(ic *realtest.Icinga) {
 			defer w.mu.Unlock()
 			for o, s := range says {
 				if w.now[o] != s {
-					w.t.Errorf("icinga says\n%+v, told\n%+v", s, w.now[o])
+					w.t.Errorf("icinga says\n%s, told\n%s", show(s), show(w.now[o]))
 				}
 			}
 			w.t.Fatalf("%d objects told, icinga has %d", len(w.now), len(says))
@@ -182,3 +187,6 @@ func statesOf(ic *realtest.Icinga) map[checks.Object]checks.Status {
 	}
 	return all
 }
+
+// show prints all of s; its %v is the object's name.
+func show(s checks.Status) string { return fmt.Sprintf("%#v", s) }

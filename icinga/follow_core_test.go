@@ -1,0 +1,100 @@
+package icinga
+
+import (
+	"testing"
+	"time"
+
+	"checkbus/checks"
+	"checkbus/internal/realtest"
+)
+
+func TestTheIcingaInUseIsFollowed(t *testing.T) {
+	disk := service("disk")
+	first := realtest.StartIcinga(t, realtest.IcingaOptions{Objects: []checks.Object{disk}})
+	second := realtest.StartIcinga(t, realtest.IcingaOptions{Objects: []checks.Object{disk, service("second")}})
+	cfg := configOf(first, second)
+	cfg.CA = bothAuthorities(t, first, second)
+	g := newGateway(t, cfg)
+	g.times.failover = 200 * time.Millisecond
+	w, _ := g.follow()
+	g.start()
+	report := func(state checks.State) {
+		t.Helper()
+		if rejected := g.deliver(checks.Result{Object: disk, State: state}); rejected != nil {
+			t.Fatal(rejected)
+		}
+		w.until(disk, state.String(), func(s checks.Status) bool { return s.State == state })
+	}
+	report(checks.Warning)
+	w.verify(first)
+	first.Kill()
+	w.until(service("second"), "there", func(checks.Status) bool { return true })
+	report(checks.Critical)
+	w.verify(second)
+}
+
+func TestAnAccountWithoutEventsLooksForItself(t *testing.T) {
+	disk := service("disk")
+	ic := realtest.StartIcinga(t, realtest.IcingaOptions{
+		Objects: []checks.Object{disk},
+		Config: `object ApiUser "deaf" { password = CheckbusPassword; permissions = [ "actions/process-check-result",
+			"objects/query/Host", "objects/query/Service", "events/ObjectCreated", "events/ObjectDeleted", "status/query" ] }`,
+	})
+	cfg := configOf(ic)
+	cfg.Username = "deaf"
+	g := newGateway(t, cfg)
+	w, _ := g.follow()
+	g.start()
+	w.ready(1)
+	if rejected := g.deliver(checks.Result{Object: disk, State: checks.Critical}); rejected != nil {
+		t.Fatal(rejected)
+	}
+	ic.Do("POST", "/v1/actions/acknowledge-problem", map[string]any{"type": "Service", "service": disk.String(), "author": "anna", "comment": "on it"})
+	w.until(disk, "acknowledged", func(s checks.Status) bool { return s.Acknowledged })
+	ic.Do("POST", "/v1/actions/process-check-result", map[string]any{"type": "Service", "service": disk.String(), "exit_status": 1, "plugin_output": "by another"})
+	w.until(disk, "reported by another", func(s checks.Status) bool { return s.Reason == "by another" })
+	created := service("created")
+	ic.Create(created)
+	w.until(created, "there", func(checks.Status) bool { return true })
+	ic.Delete(created)
+	realtest.Eventually(t, 20*time.Second, "the object to be gone", func() bool { _, ok := w.state(created); return !ok })
+	w.verify(ic)
+	if n := g.log.count("the account lacks a permission for events"); n != 1 {
+		t.Errorf("%d alarms, want 1", n)
+	}
+}
+
+// Objects that are gone when they are asked for do not keep the others from
+// being told.
+func TestObjectsThatAreGoneWhenAskedFor(t *testing.T) {
+	objects := fleet(30)
+	ic := realtest.StartIcinga(t, realtest.IcingaOptions{Objects: objects})
+	g := newGateway(t, configOf(ic))
+	g.times.glance = time.Hour // what it would find must be found without it
+	w, stop := g.follow()
+	g.start()
+	w.ready(1)
+	if rejected := g.deliver(checks.Result{Object: objects[7], State: checks.Critical}); rejected != nil {
+		t.Fatal(rejected)
+	}
+	w.until(objects[7], "critical", func(s checks.Status) bool { return s.State == checks.Critical })
+	ic.Do("POST", "/v1/actions/acknowledge-problem", map[string]any{"type": "Service", "service": objects[7].String(), "author": "anna", "comment": "on it"})
+	g.ledger.mu.Lock() // all at once
+	for _, o := range append(objects, service("gone"), service("gone, too")) {
+		g.ledger.add(o, news{ask: true})
+	}
+	g.ledger.mu.Unlock()
+	w.until(objects[7], "acknowledged", func(s checks.Status) bool { return s.Acknowledged })
+	realtest.Eventually(t, 20*time.Second, "all to be answered", func() bool {
+		g.ledger.mu.Lock()
+		defer g.ledger.mu.Unlock()
+		return len(g.ledger.asking)+len(g.ledger.news) == 0
+	})
+	stop()
+	if rejected := g.deliver(checks.Result{Object: objects[7], State: checks.Critical}); rejected != nil {
+		t.Fatal(rejected)
+	}
+	if n := len(g.ledger.told) + len(g.ledger.news); n != 0 {
+		t.Errorf("%d objects are remembered while nobody follows", n)
+	}
+}
