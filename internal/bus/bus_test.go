@@ -22,8 +22,9 @@ import (
 // A bench is a bus over a real spool, whose publishes are kept.
 type bench struct {
 	*Bus
-	dir  string
-	stop func()
+	dir    string
+	cancel func() // ends Run
+	stop   func()
 
 	mu        sync.Mutex
 	published map[string][]string
@@ -55,9 +56,15 @@ func start(t *testing.T, dir string, cores ...Core) *bench {
 	ctx, cancel := context.WithCancel(context.Background())
 	ended := make(chan error, 1)
 	go func() { ended <- b.Run(ctx) }()
-	b.stop = sync.OnceFunc(func() {
+	b.cancel = sync.OnceFunc(func() {
 		cancel()
-		if err := errors.Join(<-ended, queue.Close(), refusals.Close()); err != nil {
+		if err := <-ended; err != nil {
+			t.Error(err)
+		}
+	})
+	b.stop = sync.OnceFunc(func() {
+		b.cancel()
+		if err := errors.Join(queue.Close(), refusals.Close()); err != nil {
 			t.Error(err)
 		}
 	})
