@@ -9,6 +9,7 @@ import (
 	"os"
 	"os/signal"
 	"path/filepath"
+	"slices"
 	"syscall"
 
 	"github.com/coreos/go-systemd/v22/daemon"
@@ -174,7 +175,8 @@ func newCores(s Settings, queue *spool.Queue, log *slog.Logger) (cores []bus.Cor
 		if err != nil {
 			return nil, nil, err
 		}
-		cores = append(cores, bus.Core{Name: "icinga", Sink: sink})
+		// In front: its states are known to the millisecond, Nagios's to the second.
+		cores = slices.Insert(cores, 0, bus.Core{Name: "icinga", Sink: sink})
 	}
 	return cores, closeAll, nil
 }
