@@ -6,6 +6,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"syscall"
 	"testing"
@@ -165,5 +166,37 @@ func TestMqttwarnFormatsEvents(t *testing.T) {
 		if strings.Count(said, want) != 1 {
 			t.Errorf("said\n%s\nwant\n%s", said, want)
 		}
+	}
+}
+
+// Home Assistant is no package of the distribution, so this looks but at the
+// fields and topics.
+func TestHomeAssistantNamesFieldsThatThereAre(t *testing.T) {
+	text, err := os.ReadFile("homeassistant/configuration.yaml")
+	if err != nil {
+		t.Fatal(err)
+	}
+	payload, err := json.Marshal(events[0])
+	if err != nil {
+		t.Fatal(err)
+	}
+	var fields map[string]any
+	if err := json.Unmarshal(payload, &fields); err != nil {
+		t.Fatal(err)
+	}
+	named := regexp.MustCompile(`_json\.(\w+)`).FindAllStringSubmatch(string(text), -1)
+	for _, m := range named {
+		if _, ok := fields[m[1]]; !ok {
+			t.Errorf("there is no field %q", m[1])
+		}
+	}
+	topics := regexp.MustCompile(`topic: (\S+)`).FindAllStringSubmatch(string(text), -1)
+	for _, m := range topics {
+		if !regexp.MustCompile(`^checkbus/(status$|state/.|event/#$)`).MatchString(m[1]) {
+			t.Errorf("there is no topic %q", m[1])
+		}
+	}
+	if len(named) == 0 || len(topics) == 0 {
+		t.Error("it names nothing")
 	}
 }
