@@ -22,6 +22,9 @@ const (
 	// glances take 1/31 of a core at the most, with any number of objects.
 	askRest, maxAskRest = 4, 50 * time.Millisecond
 	glanceRest          = 30
+	// maxOverdue bounds how long a new Icinga is not believed, because it lacks
+	// what is on its way to it.
+	maxOverdue = 5 * time.Second
 )
 
 // Follow tells w what the Icinga in use says of its hosts and services, until
@@ -123,6 +126,7 @@ func (f *follower) attend(ctx context.Context) error {
 	g.Go(func() error {
 		f.ledger.begin()
 		defer f.ledger.end()
+		f.awaitOverdue(ctx)
 		if err := f.tellAll(ctx); err != nil {
 			return err
 		}
@@ -130,6 +134,16 @@ func (f *follower) attend(ctx context.Context) error {
 		return f.tellNews(ctx)
 	})
 	return g.Wait()
+}
+
+// awaitOverdue waits for a moment until objects of which Icinga lost the last
+// result have got the next, so that what it forgot is not told as a change.
+func (f *follower) awaitOverdue(ctx context.Context) {
+	ctx, cancel := context.WithTimeout(ctx, maxOverdue)
+	defer cancel()
+	for f.sink.objects.isOverdue() && ctx.Err() == nil {
+		pause(ctx, 5*time.Millisecond)
+	}
 }
 
 // tellAll tells what all objects are.

@@ -33,6 +33,44 @@ func TestTheIcingaInUseIsFollowed(t *testing.T) {
 	w.verify(second)
 }
 
+// Icinga that was killed has forgotten the last results, and the next ones may
+// be on their way while it is asked what it holds.
+func TestWhatIcingaForgotIsNoChange(t *testing.T) {
+	objects := fleet(50)
+	ic := realtest.StartIcinga(t, realtest.IcingaOptions{Objects: objects})
+	g := newGateway(t, configOf(ic))
+	w, _ := g.follow()
+	g.start()
+	report := func(state checks.State) []checks.Result {
+		var batch []checks.Result
+		for _, o := range objects {
+			batch = append(batch, checks.Result{Object: o, State: state, Reason: state.String()})
+		}
+		return g.accept(batch...)
+	}
+	g.handOver(report(checks.Warning))
+	w.verify(ic)
+	ic.Kill()
+	waiting := report(checks.Critical)
+	ic.Start()
+	realtest.Eventually(t, 30*time.Second, "icinga to be back", g.Up)
+	if rejected := g.handOver(waiting); rejected != nil {
+		t.Fatal(rejected)
+	}
+	w.ready(2)
+	w.verify(ic)
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	for _, o := range objects {
+		if s := w.now[o]; s.State != checks.Critical {
+			t.Errorf("told %s", show(s))
+		}
+	}
+	if w.forgotten > 0 {
+		t.Errorf("%d objects were told to be pending again", w.forgotten)
+	}
+}
+
 func TestAnAccountWithoutEventsLooksForItself(t *testing.T) {
 	disk := service("disk")
 	ic := realtest.StartIcinga(t, realtest.IcingaOptions{

@@ -248,15 +248,28 @@ func (l *ledger) compare(e *entry, n uint32) {
 	t := l.told[o]
 	if t != nil {
 		t.glance = n
-		checked := micros(e.Attrs.LastCheck)
-		if t.checked == 0 && e.Attrs.State == 0 && e.lastGood() == t.Time.UnixMicro() {
-			t.checked = checked
-		}
-		if t.checked == checked && t.Acknowledged == e.isAcknowledged() && t.InDowntime == e.isInDowntime() && t.Flapping == e.Attrs.Flapping {
+		sameFlags := t.Acknowledged == e.isAcknowledged() && t.InDowntime == e.isInDowntime() && t.Flapping == e.Attrs.Flapping
+		if sameFlags && l.isSameCheck(t, e) {
 			return
 		}
 	}
 	l.add(o, news{removed: l.news[o].removed, ask: true})
+}
+
+// isSameCheck reports whether e has the check that was told. A good result that
+// is not asked for may be newer than e, and its last_check is not known until e
+// has it. The caller holds mu.
+func (l *ledger) isSameCheck(t *told, e *entry) bool {
+	checked := micros(e.Attrs.LastCheck)
+	coming := l.news[t.Object].executed
+	if t.checked != 0 && coming == 0 {
+		return t.checked == checked
+	}
+	newest := t.Time.UnixMicro()
+	if e.Attrs.State == 0 && e.lastGood() == newest {
+		t.checked = checked
+	}
+	return t.isGood() && e.Attrs.State == 0 && e.lastGood() <= max(newest, coming)
 }
 
 // endGlance notes that the objects that glance n did not have are gone, but

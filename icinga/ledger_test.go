@@ -141,6 +141,7 @@ func TestAGlanceFindsWhatIsNewAndWhatIsGone(t *testing.T) {
 		"a new object":    {nil, glimpse(func(*entry) {}), true, false},
 		"a gone object":   {ptr(at(10, checks.OK)), nil, false, true},
 		"told unasked":    {ptr(derived(at(10, checks.OK))), glimpse(func(e *entry) { e.Attrs.LastCheck = 10.5 }), false, false},
+		"told since":      {ptr(derived(at(11, checks.OK))), glimpse(func(*entry) {}), false, false},
 		"another since":   {ptr(derived(at(10, checks.OK))), glimpse(func(e *entry) { e.Attrs.LastCheck, e.Attrs.LastStateOK = 11, 11 }), true, false},
 		"a bad one since": {ptr(derived(at(10, checks.OK))), glimpse(func(e *entry) { e.Attrs.LastCheck, e.Attrs.State = 11, 1 }), true, false},
 	}
@@ -161,6 +162,24 @@ func TestAGlanceFindsWhatIsNewAndWhatIsGone(t *testing.T) {
 				t.Errorf("news = %+v", news)
 			}
 		})
+	}
+}
+
+func TestAGlanceDoesNotAskForAResultThatIsAboutToBeTold(t *testing.T) {
+	l := listening().ledger
+	l.note(at(10, checks.OK))
+	l.took(resultAt(11, checks.OK))
+	e := &entry{Name: "web1!disk"}
+	e.Attrs.LastCheck, e.Attrs.LastStateOK = 11.5, 11
+	l.compare(e, l.beginGlance())
+	if news := l.take(); len(news.unread) != 0 || len(news.states) != 1 {
+		t.Errorf("news = %+v", news)
+	}
+	l.took(resultAt(12, checks.OK))
+	e.Attrs.LastCheck, e.Attrs.LastStateOK = 13.5, 13 // another's
+	l.compare(e, l.beginGlance())
+	if news := l.take(); len(news.unread) != 1 {
+		t.Errorf("news = %+v", news)
 	}
 }
 

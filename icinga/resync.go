@@ -116,6 +116,9 @@ func (s *Sink) restore(ctx context.Context, l *lane, o loss) error {
 		return err
 	}
 	if !ok || r.Executed.UnixMicro() <= o.held {
+		if r.Executed.UnixMicro() > o.held {
+			s.objects.setOverdue(o.Object)
+		}
 		s.objects.setHeld(o.Object, o.held, time.Now())
 		return nil
 	}

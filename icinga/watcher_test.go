@@ -23,6 +23,8 @@ type watcher struct {
 	now  map[checks.Object]checks.Status
 	seen map[checks.Object][]checks.Status // since the first SawAll
 	lost map[checks.Object]int
+
+	forgotten int // objects that became pending again
 }
 
 func newWatcher(t testing.TB) *watcher {
@@ -75,9 +77,13 @@ func (w *watcher) SawAll(all []checks.Status) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.alls++
+	before := w.now
 	w.now = make(map[checks.Object]checks.Status, len(all))
 	for _, s := range all {
 		w.now[s.Object] = s
+		if b, ok := before[s.Object]; ok && s.State == checks.Pending && b.State != checks.Pending {
+			w.forgotten++
+		}
 	}
 }
 
