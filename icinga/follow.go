@@ -45,7 +45,7 @@ func (s *Sink) Follow(ctx context.Context, w checks.Watcher) error {
 			return nil
 		}
 		if session != f.session {
-			f.session, f.good, f.wait = session, time.Now(), 0
+			f.session, f.failing, f.wait = session, time.Time{}, 0
 		}
 		began := time.Now()
 		err := f.attend(ctx)
@@ -53,7 +53,7 @@ func (s *Sink) Follow(ctx context.Context, w checks.Watcher) error {
 			continue
 		}
 		if time.Since(began) > time.Minute {
-			f.wait = 0
+			f.failing, f.wait = time.Time{}, 0
 		}
 		f.failed(err)
 		pause(ctx, f.wait)
@@ -97,15 +97,19 @@ type follower struct {
 	session *session
 	missing int // questions that failed in this round, for an object that is gone
 
-	good time.Time     // when states were last read
-	said bool          // that they are not
-	wait time.Duration // until the next try
+	failing time.Time     // since when states cannot be read for long; zero while they can
+	said    bool          // that they cannot
+	wait    time.Duration // until the next try
 }
 
-// failed says once that states cannot be read although results are taken.
+// failed says, once a minute at most, that states cannot be read although
+// results are taken.
 func (f *follower) failed(err error) {
 	f.sink.look()
-	if !f.said && time.Since(f.good) >= f.sink.times.notice {
+	if f.failing.IsZero() {
+		f.failing = time.Now()
+	}
+	if !f.said && time.Since(f.failing) >= f.sink.times.notice && f.sink.unread.due() {
 		f.sink.log.Warn("states cannot be read", "url", f.session.core.url, "err", err)
 		f.said = true
 	}
@@ -163,7 +167,7 @@ func (f *follower) tellAll(ctx context.Context) error {
 	if f.said {
 		f.sink.log.Info("states are read again", "url", f.session.core.url)
 	}
-	f.good, f.said = time.Now(), false
+	f.said = false
 	return nil
 }
 
@@ -190,7 +194,6 @@ func (f *follower) tellNews(ctx context.Context) error {
 		if err := f.askAll(ctx, news.unread); err != nil {
 			return err
 		}
-		f.good = time.Now()
 		pause(ctx, min(askRest*time.Since(began), maxAskRest))
 	}
 }

@@ -1,6 +1,12 @@
 package icinga
 
 import (
+	"bytes"
+	"fmt"
+	"io"
+	"net/http"
+	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -134,5 +140,38 @@ func TestObjectsThatAreGoneWhenAskedFor(t *testing.T) {
 	}
 	if n := len(g.ledger.told) + len(g.ledger.news); n != 0 {
 		t.Errorf("%d objects are remembered while nobody follows", n)
+	}
+}
+
+func TestStatesThatCannotBeReadAreAnOutageOfTheirOwn(t *testing.T) {
+	var broken atomic.Bool
+	broken.Store(true)
+	f, cfg := newFakeIcinga(t, func(submission) (int, string) { return http.StatusOK, success })
+	whole := f.Config.Handler
+	f.Config.Handler = http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		question, err := io.ReadAll(r.Body)
+		if err != nil {
+			t.Error(err)
+		}
+		if broken.Load() && strings.Contains(string(question), "downtime_depth") {
+			fmt.Fprint(w, `{"results":[{"name":"web1","attrs":{"flapping":"per`)
+			return
+		}
+		r.Body = io.NopCloser(bytes.NewReader(question))
+		whole.ServeHTTP(w, r)
+	})
+	g := newGateway(t, cfg)
+	g.times.notice = 50 * time.Millisecond
+	w, _ := g.follow()
+	g.start()
+	realtest.Eventually(t, 20*time.Second, "the outage to be noticed", func() bool { return g.log.count("states cannot be read") == 1 })
+	if rejected := g.deliver(checks.Result{Object: service("disk")}); rejected != nil {
+		t.Errorf("results are not taken: %v", rejected)
+	}
+	broken.Store(false)
+	w.ready(1)
+	realtest.Eventually(t, 20*time.Second, "the end of the outage", func() bool { return g.log.count("states are read again") == 1 })
+	if n := g.log.count("states cannot be read"); n != 1 {
+		t.Errorf("%d lines about the outage, want 1", n)
 	}
 }

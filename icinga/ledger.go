@@ -194,7 +194,7 @@ func (l *ledger) take() share {
 			s.states = append(s.states, status)
 		}
 	}
-	clear(l.news)
+	l.news = make(map[checks.Object]news) // not cleared: it may have been large
 	return s
 }
 
@@ -207,6 +207,8 @@ func (l *ledger) note(r reading) bool {
 	if t == nil {
 		t = &told{}
 		l.told[r.Object] = t
+	} else {
+		r.Object = t.Object // so that the name is kept once
 	}
 	isNews := t.Status != r.Status
 	*t = told{r, l.glance}

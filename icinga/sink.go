@@ -47,7 +47,7 @@ type Sink struct {
 	queue    string // this gateway's own, of the event stream
 	recalled bool   // used by Run alone
 
-	forbidden, unpermitted, unheard alarm
+	forbidden, unpermitted, unheard, unread alarm
 
 	sending chan struct{} // has one element while somebody hands over
 	looking chan struct{} // asks Run to look whether Icinga still runs
