@@ -115,10 +115,11 @@ func (s *Sink) restore(ctx context.Context, l *lane, o loss) error {
 	if err != nil {
 		return err
 	}
-	if !ok || r.Executed.UnixMicro() <= o.held {
-		if r.Executed.UnixMicro() > o.held {
-			s.objects.setOverdue(o.Object)
-		}
+	isNewer := r.Executed.UnixMicro() > o.held
+	if !ok && isNewer {
+		s.objects.setOverdue(o.Object)
+	}
+	if !ok || !isNewer {
 		s.objects.setHeld(o.Object, o.held, time.Now())
 		return nil
 	}

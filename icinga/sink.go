@@ -1,4 +1,5 @@
-// Package icinga hands check results to Icinga 2 through its API.
+// Package icinga hands check results to Icinga 2 through its API, and tells what
+// becomes of its objects.
 //
 // Icinga's 200 is not the end: what was acknowledged shortly before a reload,
 // or since the state file was last written before a crash, is gone without a
