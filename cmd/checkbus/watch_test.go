@@ -125,12 +125,6 @@ func TestAFilterFits(t *testing.T) {
 			t.Errorf("%s: %t", name, got)
 		}
 	}
-	for host, want := range map[string]string{"": "checkbus/event/#", "web*": "checkbus/event/#", "a/b": "checkbus/event/a%2Fb/#"} {
-		f := watchFilter{host: host, noStates: true}
-		if got := strings.Join(f.topics(), " "); got != want {
-			t.Errorf("host %q: topics %s, want %s", host, got, want)
-		}
-	}
 }
 
 func TestTimesAreLocal(t *testing.T) {
