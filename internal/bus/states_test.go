@@ -197,3 +197,33 @@ func TestASlowSubscriberHoldsUpNoAcknowledgement(t *testing.T) {
 	}
 	close(release)
 }
+
+func TestStatesAreSavedWhenTheDiskWorksAgain(t *testing.T) {
+	dir := t.TempDir()
+	b := start(t, dir)
+	s := newSaver(b.Queue, b.Log)
+	for i := range 2*saveBatch + 1 {
+		s.add(checks.Change{Status: is(checks.OK, 1, on(fmt.Sprint(i))), Seq: uint64(i)})
+	}
+	b.stop()
+	if err := s.save(); err == nil || len(s.unsaved) != 2*saveBatch+1 || len(s.wake) != 1 {
+		t.Fatalf("save = %v, %d unsaved", err, len(s.unsaved))
+	}
+	newer := checks.Change{Status: is(checks.Critical, 1, on("0")), Seq: 3 * saveBatch}
+	s.add(newer)
+	s.queue = start(t, dir).Queue
+	if err := s.save(); err != nil || len(s.unsaved) != 0 {
+		t.Fatalf("save = %v, %d unsaved", err, len(s.unsaved))
+	}
+	saved := 0
+	seq, err := s.queue.EachState(func(c checks.Change) error {
+		saved++
+		if c.Object == newer.Object && c.State != newer.State {
+			t.Errorf("an older state was saved: %+v", c)
+		}
+		return nil
+	})
+	if err != nil || saved != 2*saveBatch+1 || seq != newer.Seq {
+		t.Errorf("%d saved, seq %d, %v", saved, seq, err)
+	}
+}
