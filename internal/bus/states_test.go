@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"log/slog"
 	"slices"
 	"strings"
 	"testing"
@@ -225,5 +226,16 @@ func TestStatesAreSavedWhenTheDiskWorksAgain(t *testing.T) {
 	})
 	if err != nil || saved != 2*saveBatch+1 || seq != newer.Seq {
 		t.Errorf("%d saved, seq %d, %v", saved, seq, err)
+	}
+}
+
+func TestWhatIsUnsavedAtTheEndIsSaved(t *testing.T) {
+	s := newSaver(start(t, t.TempDir()).Queue, slog.New(slog.DiscardHandler))
+	s.add(checks.Change{Status: is(checks.OK, 1), Seq: 1})
+	<-s.wake
+	ended := make(chan struct{})
+	close(ended)
+	if err := s.run(t.Context(), ended); err != nil || len(s.unsaved) != 0 || s.seq != 1 {
+		t.Errorf("run = %v, %d unsaved", err, len(s.unsaved))
 	}
 }
