@@ -13,7 +13,7 @@ import (
 )
 
 func newScreen(out io.Writer, change func(*screen)) *screen {
-	s := &screen{out: out, known: map[checks.Object]uint64{}}
+	s := &screen{out: out, known: map[checks.Object]uint64{}, failed: func(err error) { panic(err) }}
 	if change != nil {
 		change(s)
 	}
