@@ -3,8 +3,11 @@ package broker
 import (
 	"errors"
 	"fmt"
+	"net"
 	"strings"
 	"time"
+
+	"checkbus/internal/listen"
 )
 
 // Access names the files that say who clients are and what they may do.
@@ -28,9 +31,24 @@ type Config struct {
 	// MaxConnections is how many clients may be connected at once. It also
 	// bounds the sessions kept for clients that are away.
 	MaxConnections int `toml:"max_connections"`
+	// MaxConnectionsPerAddress is how many connections from one address, or from
+	// one IPv6 network of 64 bits, may be open at once; 0 is any. Those from this
+	// machine do not count.
+	MaxConnectionsPerAddress int `toml:"max_connections_per_address"`
+	// MaxRate is how many messages a second are taken from a client, after as many
+	// at once; 0 is any. One that sends more is read from more slowly.
+	MaxRate int `toml:"max_rate"`
+	// ConnectTimeout is how long a connection may take until its CONNECT is here,
+	// 1 s to 5 min.
+	ConnectTimeout time.Duration `toml:"connect_timeout"`
+	// MaxTopicLevels is how many slashes a client's topic or filter may have, 1 to
+	// 200.
+	MaxTopicLevels int `toml:"max_topic_levels"`
 	// SysInterval is how often the figures below $SYS are published, 1 s or
 	// more; 0 is never.
 	SysInterval time.Duration `toml:"sys_interval"`
+	// Sockets are those that systemd opened, by name, see listen.Sockets.
+	Sockets map[string]net.Listener `toml:"-"`
 	// Version is what $SYS/broker/version says of the gateway.
 	Version string `toml:"-"`
 }
@@ -41,6 +59,8 @@ func Default() Config {
 		Listeners:      []Listener{{Address: "127.0.0.1:1883"}},
 		MaxPacket:      2_000_000,
 		MaxConnections: 10_000,
+		ConnectTimeout: 15 * time.Second,
+		MaxTopicLevels: 200,
 		SysInterval:    10 * time.Second,
 	}
 }
@@ -50,6 +70,12 @@ func Default() Config {
 const (
 	leastPacket = 1024
 	mostPacket  = 268_435_455
+)
+
+// The bounds of connect_timeout.
+const (
+	leastConnectTimeout = time.Second
+	mostConnectTimeout  = 5 * time.Minute
 )
 
 // Validate returns every mistake in c, each named by its key.
@@ -81,6 +107,18 @@ func (c Config) Validate() error {
 	if c.MaxConnections < 1 {
 		errs = append(errs, fmt.Errorf("broker.max_connections: %d is not positive", c.MaxConnections))
 	}
+	if c.MaxConnectionsPerAddress < 0 {
+		errs = append(errs, fmt.Errorf("broker.max_connections_per_address: %d is negative", c.MaxConnectionsPerAddress))
+	}
+	if c.MaxRate < 0 || c.MaxRate > mostRate {
+		errs = append(errs, fmt.Errorf("broker.max_rate: %d is not in 0 to %d", c.MaxRate, mostRate))
+	}
+	if c.ConnectTimeout < leastConnectTimeout || c.ConnectTimeout > mostConnectTimeout {
+		errs = append(errs, fmt.Errorf("broker.connect_timeout: %v is not in %v to %v", c.ConnectTimeout, leastConnectTimeout, mostConnectTimeout))
+	}
+	if c.MaxTopicLevels < 1 || c.MaxTopicLevels > maxLevels {
+		errs = append(errs, fmt.Errorf("broker.max_topic_levels: %d is not in 1 to %d", c.MaxTopicLevels, maxLevels))
+	}
 	if c.SysInterval != 0 && c.SysInterval < time.Second {
 		errs = append(errs, fmt.Errorf("broker.sys_interval: %v is neither 0s nor 1s or more", c.SysInterval))
 	}
@@ -93,9 +131,9 @@ func (c Config) Check() error {
 	_, err := readAccess(c.Access, "", access{})
 	errs := []error{err}
 	for i, l := range c.Listeners {
-		certs, err := newCertificates(l)
+		certs, err := listen.ReadCertificates(l.files())
 		if certs != nil {
-			err = certs.validNow()
+			err = certs.ValidNow()
 		}
 		errs = append(errs, inListener(i, err))
 	}

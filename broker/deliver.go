@@ -2,8 +2,6 @@ package broker
 
 import (
 	"errors"
-	"maps"
-	"slices"
 	"strings"
 	"time"
 
@@ -34,28 +32,14 @@ func (b *Broker) deliver(pk *packets.Packet, client string, version byte) error 
 	if out.FixedHeader.Retain {
 		notKept = b.retain(out)
 	}
-	for id, sub := range b.subscribers(out.TopicName) {
+	for _, r := range b.routesOf(out.TopicName) {
 		out := out
-		out.FixedHeader.Retain = out.FixedHeader.Retain && (sub.FwdRetainedFlag || sub.RetainAsPublished) // MQTT 5, 3.3.1.3
-		b.send(id, sub, out)
+		out.FixedHeader.Retain = out.FixedHeader.Retain && (r.sub.FwdRetainedFlag || r.sub.RetainAsPublished) // MQTT 5, 3.3.1.3
+		b.send(r, out)
 		b.level()
 		b.relieve()
 	}
 	return notKept
-}
-
-// subscribers returns the subscriptions that a message on topic goes to, by
-// client identifier: those of a client in one, and one of each shared group.
-func (b *Broker) subscribers(topic string) map[string]packets.Subscription {
-	subs := b.server.Topics.Subscribers(topic)
-	if len(subs.Shared) > 0 {
-		if topic[0] == '$' {
-			hideFromShared(subs)
-		}
-		subs.SelectShared()
-		subs.MergeSharedSelected()
-	}
-	return subs.Subscriptions
 }
 
 // hideFromShared keeps a topic that begins with a dollar sign from shared
@@ -72,24 +56,23 @@ func hideFromShared(subs *mqtt.Subscribers) {
 
 // send makes one delivery. To a client that is away it comes later, if its QoS
 // says so.
-func (b *Broker) send(id string, sub packets.Subscription, out packets.Packet) {
-	cl, ok := b.server.Clients.Get(id)
+func (b *Broker) send(r route, out packets.Packet) {
+	cl, ok := b.server.Clients.Get(r.client)
 	if !ok {
 		return
 	}
 	c := cl.Net.Conn.(*conn)
-	if sub.NoLocal && out.Origin == id || !c.rights.mayRead(out.TopicName) {
+	if r.sub.NoLocal && out.Origin == r.client || !c.rights.mayRead(out.TopicName) {
 		return
 	}
-	out.FixedHeader.Qos = min(out.FixedHeader.Qos, sub.Qos)
-	ids := slices.Sorted(maps.Values(sub.Identifiers)) // 0 is none
-	out.Properties.SubscriptionIdentifier = slices.DeleteFunc(ids, func(id int) bool { return id == 0 })
+	out.FixedHeader.Qos = min(out.FixedHeader.Qos, r.sub.Qos)
+	out.Properties.SubscriptionIdentifier = r.ids
 	b.pace(c)
 
 	s := c.session
 	s.gate.Lock()
 	defer s.gate.Unlock()
-	if cl, ok = b.server.Clients.Get(id); !ok { // it may be another by now
+	if cl, ok = b.server.Clients.Get(r.client); !ok { // it may be another by now
 		return
 	}
 	if out.FixedHeader.Qos > 0 && !b.expectAck(s, cl, &out) {

@@ -12,10 +12,10 @@ import (
 	paho "github.com/eclipse/paho.mqtt.golang"
 )
 
-// A broker that is lost is tried again after followFirst, then at growing
-// intervals.
+// The shortest and the longest pause before a broker that is lost is tried
+// again.
 const (
-	followFirst = 200 * time.Millisecond
+	followLeast = 100 * time.Millisecond
 	followMost  = 5 * time.Second
 )
 
@@ -41,23 +41,31 @@ func (f *Follower) Run(ctx context.Context) error {
 	if err := errors.Join(f.validate()...); err != nil {
 		return err
 	}
-	c, err := f.connect(ctx)
-	for err == nil {
+	redial := redial{remote: f.Remote, least: followLeast, most: followMost}
+	var failed []error
+	for begun := false; ctx.Err() == nil; {
+		c, err := f.connect(ctx, &redial)
+		switch {
+		case err != nil && begun:
+			continue
+		case err != nil:
+			failed = append(failed, err)
+			if ctx.Err() == nil && len(failed) == len(f.Address) {
+				return errors.Join(failed...)
+			}
+			continue
+		case begun:
+			f.tell(f.Back)
+		}
+		begun = true
 		select {
 		case <-ctx.Done():
 			c.client.Disconnect(0)
-			return nil
 		case err := <-c.lost:
 			f.tell(func() { f.Lost(err) })
 		}
-		if c, err = f.reconnect(ctx); err == nil {
-			f.tell(f.Back)
-		}
 	}
-	if ctx.Err() != nil {
-		return nil
-	}
-	return err
+	return nil
 }
 
 func (f *Follower) tell(what func()) {
@@ -72,40 +80,15 @@ type followed struct {
 	lost   chan error // gets why it broke
 }
 
-// reconnect tries until there is a connection, or ctx ends.
-func (f *Follower) reconnect(ctx context.Context) (followed, error) {
-	for pause := followFirst; ; pause = min(2*pause, followMost) {
-		select {
-		case <-ctx.Done():
-			return followed{}, ctx.Err()
-		case <-time.After(pause):
-		}
-		if c, err := f.connect(ctx); err == nil {
-			return c, nil
-		}
-	}
-}
-
-// connect connects to the first address that answers, and subscribes.
-func (f *Follower) connect(ctx context.Context) (followed, error) {
-	var errs []error
-	for _, address := range f.Address {
-		c, err := f.connectTo(ctx, address)
-		if err == nil {
-			return c, nil
-		}
-		errs = append(errs, err)
-	}
-	return followed{}, errors.Join(errs...)
-}
-
-func (f *Follower) connectTo(ctx context.Context, address string) (followed, error) {
-	password, err := f.password()
+// connect connects to the next address and subscribes.
+func (f *Follower) connect(ctx context.Context, redial *redial) (followed, error) {
+	nc, address, err := redial.dial(ctx)
 	if err != nil {
 		return followed{}, err
 	}
-	nc, err := f.dial(ctx, address)
+	password, err := f.password()
 	if err != nil {
+		nc.Close()
 		return followed{}, err
 	}
 	abandon := context.AfterFunc(ctx, func() { nc.Close() })

@@ -29,7 +29,7 @@ func (h *hook) Provides(method byte) bool {
 	switch method {
 	case mqtt.OnConnectAuthenticate, mqtt.OnACLCheck, mqtt.OnSessionEstablish, mqtt.OnSessionEstablished,
 		mqtt.OnDisconnect, mqtt.OnPacketRead, mqtt.OnPacketEncode, mqtt.OnSubscribe, mqtt.OnSubscribed,
-		mqtt.OnPacketProcessed, mqtt.OnRetainedExpired, mqtt.OnQosDropped:
+		mqtt.OnUnsubscribed, mqtt.OnPacketProcessed, mqtt.OnRetainedExpired, mqtt.OnQosDropped:
 		return true
 	}
 	return false
@@ -38,11 +38,12 @@ func (h *hook) Provides(method byte) bool {
 // OnConnectAuthenticate decides who gets in, before anything is done for it.
 func (h *hook) OnConnectAuthenticate(cl *mqtt.Client, pk packets.Packet) bool {
 	c := cl.Net.Conn.(*conn)
-	why := h.b.login(c, cl.ID, pk)
-	if why != nil {
+	if why := h.b.login(c, cl.ID, pk); why != nil {
 		h.b.refuse(c, why, string(pk.Connect.Username))
+	} else if c.will != nil && h.b.tooDeep(c, c.will.packet.TopicName) {
+		c.refusal = refuseWill
 	}
-	return why == nil
+	return c.refusal == nil
 }
 
 // OnACLCheck is asked when a client subscribes: see subscribe. Publishing is
@@ -145,7 +146,7 @@ func (h *hook) OnSubscribe(cl *mqtt.Client, pk packets.Packet) packets.Packet {
 	room := maxSubscriptions - cl.State.Subscriptions.Len()
 	for i := range pk.Filters {
 		f := &pk.Filters[i]
-		if i >= room || checkFilter(f.Filter) != nil {
+		if i >= room || checkFilter(f.Filter) != nil || h.b.tooDeep(c, f.Filter) {
 			f.Filter = "" // the library refuses it
 			continue
 		}
@@ -165,6 +166,12 @@ func (h *hook) OnSubscribe(cl *mqtt.Client, pk packets.Packet) packets.Packet {
 // OnSubscribed comes before the SUBACK, with its codes.
 func (h *hook) OnSubscribed(cl *mqtt.Client, pk packets.Packet, codes []byte) {
 	cl.Net.Conn.(*conn).replay.grant(pk.Filters, codes)
+	for i, f := range pk.Filters {
+		if codes[i] < packets.ErrUnspecifiedError.Code {
+			h.b.withParent(cl.ID, f)
+		}
+	}
+	h.b.routes.forget()
 }
 
 // OnPacketProcessed comes when a packet was answered.

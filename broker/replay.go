@@ -1,6 +1,7 @@
 package broker
 
 import (
+	"strings"
 	"sync/atomic"
 
 	mqtt "github.com/mochi-mqtt/server/v2"
@@ -85,12 +86,19 @@ func (b *Broker) replay(c *conn) {
 	}
 }
 
-// retainedTopics lists the topics below filter that have a retained message.
+// retainedTopics lists the topics with a retained message that filter matches.
+// The library finds no "a" for "a/#", and finds "$x" for "#" (topics.go:535 in
+// v2.7.9).
 func (b *Broker) retainedTopics(filter string) []string {
 	messages := b.server.Topics.Messages(filter)
-	topics := make([]string, len(messages))
+	if parent, ok := strings.CutSuffix(filter, "/#"); ok {
+		messages = append(messages, b.server.Topics.Messages(parent)...)
+	}
+	var topics []string
 	for i := range messages {
-		topics[i] = messages[i].TopicName
+		if topic := messages[i].TopicName; filterMatches(filter, topic) {
+			topics = append(topics, topic)
+		}
 	}
 	return topics
 }
@@ -118,7 +126,7 @@ func (b *Broker) sendRetained(cl *mqtt.Client, sub packets.Subscription, topic s
 		}
 		sent = pk.Created
 		pk.FixedHeader.Retain = true
-		b.send(cl.ID, sub.Merge(sub), pk) // merged, it has its identifier where send looks
+		b.send(newRoute(cl.ID, sub.Merge(sub)), pk) // merged, it has its identifier where newRoute looks
 		b.level()
 		b.relieve()
 	}

@@ -160,8 +160,8 @@ func TestMqttwarnFormatsEvents(t *testing.T) {
 	}
 	said := n.follow(t, "problems.log", "Disk /var:  (was WARNING, hard)\n", "/usr/bin/python3", "testdata/mqttwarn.py", ini, n.host, n.port)
 	for _, want := range []string{
-		"2026-11-21T18:08:49.000Z CRITICAL web1 disk: not yet (was OK, soft)\n",
-		"2026-11-21T18:08:49.000Z DOWN web2: keine Antwort für 10 µs (was UP, hard)\n",
+		"2026-11-21T18:08:49.000Z CRITICAL checkbus/event/web1/disk: not yet (was OK, soft)\n",
+		"2026-11-21T18:08:49.000Z DOWN checkbus/event/web2: keine Antwort für 10 µs (was UP, hard)\n",
 	} {
 		if strings.Count(said, want) != 1 {
 			t.Errorf("said\n%s\nwant\n%s", said, want)

@@ -76,7 +76,7 @@ func (g *gateway) listen(filter string) *listener {
 }
 
 // await waits until l has subscribed n times.
-func (l *listener) await(t *testing.T, n int) {
+func (l *listener) await(t testing.TB, n int) {
 	t.Helper()
 	waitFor(t, fmt.Sprintf("subscription %d", n), func() bool {
 		l.mu.Lock()

@@ -39,6 +39,7 @@ type screen struct {
 	filter watchFilter
 	json   bool
 	colour bool
+	failed func(error)              // is told that out takes nothing any more
 	known  map[checks.Object]uint64 // seq of what was shown last, or could have been
 }
 
@@ -52,10 +53,16 @@ func (s *screen) received(topic string, payload []byte, retained bool) {
 		return
 	}
 	if s.json {
-		s.out.Write(append(harmless(payload), '\n'))
-		return
+		s.show(string(harmless(payload)))
+	} else {
+		s.show(s.line(c))
 	}
-	fmt.Fprintln(s.out, s.line(c))
+}
+
+func (s *screen) show(line string) {
+	if _, err := io.WriteString(s.out, line+"\n"); err != nil {
+		s.failed(err)
+	}
 }
 
 // isNews reports whether c was not shown before. States are shown where nobody

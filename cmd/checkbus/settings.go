@@ -12,6 +12,7 @@ import (
 	"checkbus/broker"
 	"checkbus/icinga"
 	"checkbus/internal/settings"
+	"checkbus/internal/web"
 	"checkbus/nagios"
 )
 
@@ -28,6 +29,7 @@ type Settings struct {
 	Broker   BrokerSettings    `toml:"broker"`
 	Nagios   *nagios.Config    `toml:"nagios"`
 	Icinga   *icinga.Config    `toml:"icinga"`
+	Web      web.Config        `toml:"web"`
 }
 
 // LogSettings say what is logged, on standard error.
@@ -59,6 +61,10 @@ type PublishSettings struct {
 type BrokerSettings struct {
 	MaxPacket      settings.Size `toml:"max_packet"`
 	MaxConnections int           `toml:"max_connections"`
+	MaxPerAddress  int           `toml:"max_connections_per_address"`
+	MaxRate        int           `toml:"max_rate"`
+	ConnectTimeout time.Duration `toml:"connect_timeout"`
+	MaxTopicLevels int           `toml:"max_topic_levels"`
 	SysInterval    time.Duration `toml:"sys_interval"`
 }
 
@@ -73,9 +79,10 @@ func defaults() Settings {
 		Spool:    SpoolSettings{MaxSize: 1 << 30},
 		Publish:  PublishSettings{Events: "changes"},
 		Listener: []broker.Listener{{Address: "127.0.0.1:1883"}},
-		Broker:   BrokerSettings{MaxPacket: 2_000_000, MaxConnections: 10_000, SysInterval: 10 * time.Second},
+		Broker:   BrokerSettings{MaxPacket: 2_000_000, MaxConnections: 10_000, ConnectTimeout: 15 * time.Second, MaxTopicLevels: 200, SysInterval: 10 * time.Second},
 		Nagios:   &nagios.Config{},
 		Icinga:   &icingaDefaults,
+		Web:      web.Default(),
 	}
 }
 
@@ -124,9 +131,24 @@ func (s Settings) broker() broker.Config {
 		Access:         s.Access,
 		MaxPacket:      int(s.Broker.MaxPacket),
 		MaxConnections: s.Broker.MaxConnections,
+		ConnectTimeout: s.Broker.ConnectTimeout,
+		MaxTopicLevels: s.Broker.MaxTopicLevels,
+		MaxRate:        s.Broker.MaxRate,
 		SysInterval:    s.Broker.SysInterval,
-		Version:        version(),
+
+		MaxConnectionsPerAddress: s.Broker.MaxPerAddress,
+
+		Version: version(),
 	}
+}
+
+// addresses are those that the gateway listens on.
+func (s Settings) addresses() []string {
+	var all []string
+	for _, l := range s.Listener {
+		all = append(all, l.Address)
+	}
+	return append(all, s.Web.Address)
 }
 
 // Validate names every mistake by its key.
@@ -138,7 +160,7 @@ func (s Settings) Validate() error {
 	if s.Log.Format != "text" && s.Log.Format != "json" {
 		errs = append(errs, fmt.Errorf("log.format: %q is neither text nor json", s.Log.Format))
 	}
-	errs = append(errs, s.Results.Validate(), s.Spool.Validate(), s.Publish.Validate(), s.broker().Validate())
+	errs = append(errs, s.Results.Validate(), s.Spool.Validate(), s.Publish.Validate(), s.broker().Validate(), s.Web.Validate(s.Access.PasswordFile != ""))
 	if s.Nagios != nil {
 		errs = append(errs, s.Nagios.Validate())
 	}

@@ -57,13 +57,21 @@ func runWatch(ctx context.Context, args []string, out, log io.Writer) error {
 	}
 	f.Address = []string{where}
 	f.Filters = filter.topics()
-	screen := &screen{out: out, filter: filter, json: *asJSON, colour: wantsColour(out), known: map[checks.Object]uint64{}}
+	watching, end := context.WithCancelCause(ctx)
+	defer end(nil)
+	screen := &screen{
+		out: out, filter: filter, json: *asJSON, colour: wantsColour(out), failed: end, known: map[checks.Object]uint64{},
+	}
 	f.Received = screen.received
 	f.Lost = func(err error) {
 		fmt.Fprintf(log, "checkbus watch: connection lost (%s), trying again\n", printable(err.Error()))
 	}
 	f.Back = func() { fmt.Fprintln(log, "checkbus watch: connected again") }
-	return f.Run(ctx)
+	err = f.Run(watching)
+	if err == nil && ctx.Err() == nil {
+		err = context.Cause(watching)
+	}
+	return err
 }
 
 // watchAddress is the URL to connect to: what was said, or else the first

@@ -6,8 +6,6 @@ import (
 	"path"
 	"slices"
 	"strings"
-
-	"checkbus/checks"
 )
 
 // A watchFilter says what of a gateway's states and events is shown.
@@ -47,17 +45,13 @@ func (f *watchFilter) validate() error {
 	return nil
 }
 
-// topics are what to subscribe to: no more than one host's where one is named.
+// topics are what to subscribe to.
 func (f *watchFilter) topics() (filters []string) {
-	below := "/#"
-	if f.host != "" && !strings.ContainsAny(f.host, `*?[\`) {
-		below = "/" + checks.EncodeLevel(f.host) + "/#"
-	}
 	if !f.noStates {
-		filters = append(filters, "checkbus/state"+below)
+		filters = append(filters, "checkbus/state/#")
 	}
 	if !f.noEvents {
-		filters = append(filters, "checkbus/event"+below)
+		filters = append(filters, "checkbus/event/#")
 	}
 	return filters
 }

@@ -19,16 +19,16 @@ handlers = [s for s in ini.sections() if s != "defaults" and not s.startswith("c
 
 def on_connect(client, userdata, flags, code):
     for s in handlers:
-        client.subscribe(ini.get(s, "topic"), ini.getint(s, "qos"))
+        client.subscribe(s, ini.getint(s, "qos"))
 
 
 def on_message(client, userdata, message):
     for s in handlers:
-        if paho.mqtt.client.topic_matches_sub(ini.get(s, "topic"), message.topic):
+        if paho.mqtt.client.topic_matches_sub(s, message.topic):
             service, target = ini.get(s, "targets").split(":")
             assert service in ini.get("defaults", "launch").split(",")
             with open(files[target][0], "a") as f:
-                f.write(ini.get(s, "format").format(**json.loads(message.payload)) + "\n")
+                f.write(ini.get(s, "format").format(topic=message.topic, **json.loads(message.payload)) + "\n")
 
 
 client = paho.mqtt.client.Client(value("defaults", "clientid"), clean_session=value("defaults", "cleansession"))

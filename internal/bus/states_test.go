@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"log/slog"
 	"slices"
 	"strings"
 	"testing"
@@ -196,4 +197,45 @@ func TestASlowSubscriberHoldsUpNoAcknowledgement(t *testing.T) {
 		}
 	}
 	close(release)
+}
+
+func TestStatesAreSavedWhenTheDiskWorksAgain(t *testing.T) {
+	dir := t.TempDir()
+	b := start(t, dir)
+	s := newSaver(b.Queue, b.Log)
+	for i := range 2*saveBatch + 1 {
+		s.add(checks.Change{Status: is(checks.OK, 1, on(fmt.Sprint(i))), Seq: uint64(i)})
+	}
+	b.stop()
+	if err := s.save(); err == nil || len(s.unsaved) != 2*saveBatch+1 || len(s.wake) != 1 {
+		t.Fatalf("save = %v, %d unsaved", err, len(s.unsaved))
+	}
+	newer := checks.Change{Status: is(checks.Critical, 1, on("0")), Seq: 3 * saveBatch}
+	s.add(newer)
+	s.queue = start(t, dir).Queue
+	if err := s.save(); err != nil || len(s.unsaved) != 0 {
+		t.Fatalf("save = %v, %d unsaved", err, len(s.unsaved))
+	}
+	saved := 0
+	seq, err := s.queue.EachState(func(c checks.Change) error {
+		saved++
+		if c.Object == newer.Object && c.State != newer.State {
+			t.Errorf("an older state was saved: %+v", c)
+		}
+		return nil
+	})
+	if err != nil || saved != 2*saveBatch+1 || seq != newer.Seq {
+		t.Errorf("%d saved, seq %d, %v", saved, seq, err)
+	}
+}
+
+func TestWhatIsUnsavedAtTheEndIsSaved(t *testing.T) {
+	s := newSaver(start(t, t.TempDir()).Queue, slog.New(slog.DiscardHandler))
+	s.add(checks.Change{Status: is(checks.OK, 1), Seq: 1})
+	<-s.wake
+	ended := make(chan struct{})
+	close(ended)
+	if err := s.run(t.Context(), ended); err != nil || len(s.unsaved) != 0 || s.seq != 1 {
+		t.Errorf("run = %v, %d unsaved", err, len(s.unsaved))
+	}
 }

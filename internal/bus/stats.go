@@ -19,6 +19,9 @@ type Stats struct {
 	States    States         // of hosts and services, now
 	Spool     spool.Backlog  // what the slowest core has not taken, now
 	Cores     []CoreStats
+
+	SpoolLimit int64 // bytes
+	SpoolErr   error // why nothing can be stored now; nil when it can
 }
 
 // States are numbers of hosts and services by checks.State.
@@ -60,7 +63,7 @@ func (b *Bus) Stats() Stats {
 		st.States[state] = b.states.counts[state].Load()
 	}
 	queue := b.Queue.Stats()
-	st.Spool = queue.Backlog
+	st.Spool, st.SpoolLimit, st.SpoolErr = queue.Backlog, queue.MaxBytes, queue.Err
 	for i, core := range b.Cores {
 		n := b.counters.Cores[i]
 		st.Cores = append(st.Cores, CoreStats{
