@@ -176,3 +176,30 @@ func TestAnonymousClientsAreLetInByDefaultOnlyWhereNothingIsSecured(t *testing.T
 		})
 	}
 }
+
+func TestListenersSayWhereClientsOfThisMachineFindThem(t *testing.T) {
+	tests := map[string]struct {
+		l    Listener
+		want string
+	}{
+		"plain":                  {Listener{Address: "127.0.0.1:1883"}, "mqtt://127.0.0.1:1883"},
+		"everywhere, TLS":        {Listener{Address: "0.0.0.0:8883", TLSCert: "x"}, "mqtts://localhost:8883"},
+		"everywhere, IPv6":       {Listener{Address: "[::]:1883"}, "mqtt://localhost:1883"},
+		"no host":                {Listener{Address: ":1883"}, "mqtt://localhost:1883"},
+		"WebSocket":              {Listener{Address: "[::1]:80", Protocol: "websocket"}, "ws://[::1]:80/mqtt"},
+		"Unix socket":            {Listener{Address: "unix:/run/checkbus.sock"}, "unix:/run/checkbus.sock"},
+		"Unix socket, TLS":       {Listener{Address: "unix:/run/checkbus.sock", TLSCert: "x"}, ""},
+		"opened by systemd":      {Listener{Address: "systemd:mqtt"}, ""},
+		"any port":               {Listener{Address: "127.0.0.1:0"}, ""},
+		"behind a load balancer": {Listener{Address: "127.0.0.1:1883", ProxyProtocol: true}, ""},
+	}
+	for name, tt := range tests {
+		got := tt.l.URL()
+		if got != tt.want {
+			t.Errorf("%s: %q, want %q", name, got, tt.want)
+		}
+		if _, err := parseRemote(got); got != "" && err != nil {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+}

@@ -3,6 +3,8 @@ package broker
 import (
 	"fmt"
 	"io/fs"
+	"net"
+	"net/netip"
 	"net/url"
 	"strconv"
 	"strings"
@@ -171,6 +173,30 @@ func (l Listener) String() string {
 		text += ", behind the PROXY protocol"
 	}
 	return text
+}
+
+// URL is where a client on this machine finds l, as in Remote.Address; "" where
+// l does not say it, or needs what a Remote does not do.
+func (l Listener) URL() string {
+	network, address := listen.Network(l.Address)
+	host, port, err := net.SplitHostPort(address)
+	switch {
+	case network == "unix" && !l.isWebSocket() && l.TLSCert == "":
+		return l.Address
+	case network != "tcp", err != nil, port == "0", l.ProxyProtocol:
+		return ""
+	}
+	if ip, _ := netip.ParseAddr(host); host == "" || ip.IsUnspecified() {
+		host = "localhost"
+	}
+	scheme, path := "mqtt", ""
+	if l.isWebSocket() {
+		scheme, path = "ws", l.path()
+	}
+	if l.TLSCert != "" {
+		scheme += "s"
+	}
+	return scheme + "://" + net.JoinHostPort(host, port) + path
 }
 
 func (l Listener) isWebSocket() bool { return l.Protocol == "websocket" }

@@ -10,6 +10,7 @@ import (
 	"os"
 	"os/signal"
 	"path/filepath"
+	"slices"
 	"syscall"
 
 	"github.com/coreos/go-systemd/v22/daemon"
@@ -88,8 +89,9 @@ func serve(ctx context.Context, s Settings, log *slog.Logger) error {
 		MaxObjects: s.Results.MaxObjects,
 		Publish:    brk.Publish,
 
-		SysInterval: s.Broker.SysInterval,
-		Log:         log,
+		EveryAttempt: s.Publish.Events == "all",
+		SysInterval:  s.Broker.SysInterval,
+		Log:          log,
 	})
 	if err != nil {
 		return err
@@ -106,24 +108,23 @@ func serve(ctx context.Context, s Settings, log *slog.Logger) error {
 	log.Info("checkbus started", "version", version(), "address", brk.Addr().String(), "data_dir", s.DataDir, "cores", s.cores())
 	b.PublishStatus("online")
 
-	// The broker stops last, so that its subscribers learn that the gateway
-	// leaves.
+	// The broker stops last, so that its subscribers get the last events and
+	// learn that the gateway leaves.
 	brokerCtx, stopBroker := context.WithCancel(context.WithoutCancel(ctx))
 	defer stopBroker()
 	g, ctx := errgroup.WithContext(ctx)
 	g.Go(func() error { return brk.Run(brokerCtx) })
-	g.Go(func() error { return b.Run(ctx) })
+	g.Go(func() error {
+		defer stopBroker()
+		err := b.Run(ctx)
+		b.PublishStatus("offline")
+		return err
+	})
 	g.Go(func() error { return pages.Run(ctx) })
 	g.Go(func() error { return watchdog(ctx, queue) })
 	g.Go(func() error { return collectSeldom(ctx) })
 	g.Go(func() error {
 		reload(ctx, hangups, func() error { return errors.Join(brk.Reload(), pages.Reload()) }, log)
-		return nil
-	})
-	g.Go(func() error {
-		<-ctx.Done()
-		b.PublishStatus("offline")
-		stopBroker()
 		return nil
 	})
 	notify(log, daemon.SdNotifyReady)
@@ -191,7 +192,8 @@ func newCores(s Settings, queue *spool.Queue, log *slog.Logger) (cores []bus.Cor
 		if err != nil {
 			return nil, nil, err
 		}
-		cores = append(cores, bus.Core{Name: "icinga", Sink: sink})
+		// In front: its states are known to the millisecond, Nagios's to the second.
+		cores = slices.Insert(cores, 0, bus.Core{Name: "icinga", Sink: sink, Feed: sink})
 	}
 	return cores, closeAll, nil
 }

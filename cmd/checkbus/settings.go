@@ -23,6 +23,7 @@ type Settings struct {
 	Log      LogSettings       `toml:"log"`
 	Results  ResultSettings    `toml:"results"`
 	Spool    SpoolSettings     `toml:"spool"`
+	Publish  PublishSettings   `toml:"publish"`
 	Listener []broker.Listener `toml:"listener"`
 	Access   broker.Access     `toml:"access"`
 	Broker   BrokerSettings    `toml:"broker"`
@@ -50,6 +51,11 @@ type SpoolSettings struct {
 	MaxSize settings.Size `toml:"max_size"`
 }
 
+// PublishSettings say what is an event.
+type PublishSettings struct {
+	Events string `toml:"events"` // changes, or all: each attempt of a soft problem as well
+}
+
 // BrokerSettings bound what clients may take, and say how often figures are
 // published below $SYS.
 type BrokerSettings struct {
@@ -71,6 +77,7 @@ func defaults() Settings {
 		Log:      LogSettings{Level: slog.LevelInfo, Format: "text"},
 		Results:  ResultSettings{Root: "nagios", MaxPayload: 256 << 10, MaxReason: 16 << 10, MaxObjects: 1_000_000},
 		Spool:    SpoolSettings{MaxSize: 1 << 30},
+		Publish:  PublishSettings{Events: "changes"},
 		Listener: []broker.Listener{{Address: "127.0.0.1:1883"}},
 		Broker:   BrokerSettings{MaxPacket: 2_000_000, MaxConnections: 10_000, ConnectTimeout: 15 * time.Second, MaxTopicLevels: 200, SysInterval: 10 * time.Second},
 		Nagios:   &nagios.Config{},
@@ -153,7 +160,7 @@ func (s Settings) Validate() error {
 	if s.Log.Format != "text" && s.Log.Format != "json" {
 		errs = append(errs, fmt.Errorf("log.format: %q is neither text nor json", s.Log.Format))
 	}
-	errs = append(errs, s.Results.Validate(), s.Spool.Validate(), s.broker().Validate(), s.Web.Validate(s.Access.PasswordFile != ""))
+	errs = append(errs, s.Results.Validate(), s.Spool.Validate(), s.Publish.Validate(), s.broker().Validate(), s.Web.Validate(s.Access.PasswordFile != ""))
 	if s.Nagios != nil {
 		errs = append(errs, s.Nagios.Validate())
 	}
@@ -189,6 +196,14 @@ func (r ResultSettings) Validate() error {
 func (s SpoolSettings) Validate() error {
 	if s.MaxSize < 1<<20 {
 		return fmt.Errorf("spool.max_size: %v is less than 1MiB", s.MaxSize)
+	}
+	return nil
+}
+
+// Validate checks the word.
+func (p PublishSettings) Validate() error {
+	if p.Events != "changes" && p.Events != "all" {
+		return fmt.Errorf("publish.events: %q is neither changes nor all", p.Events)
 	}
 	return nil
 }

@@ -52,6 +52,7 @@ func TestBadSettingsAreNamedByTheirKeys(t *testing.T) {
 		"sys interval":   {"[broker]\nsys_interval = \"10ms\"", []string{"broker.sys_interval: 10ms is neither 0s nor 1s or more"}},
 		"bad interval":   {"[broker]\nsys_interval = \"often\"", []string{"broker.sys_interval: "}},
 		"plain interval": {"[broker]\nsys_interval = 10", []string{"broker.sys_interval: "}},
+		"events":         {"[publish]\nevents = \"some\"", []string{"publish.events: \"some\" is neither changes nor all"}},
 		"nagios, empty":  {"[nagios]", []string{"nagios.command_file: "}},
 		"icinga, empty":  {"[icinga]", []string{"icinga.url: "}},
 		"several tables": {"[nagios]\n[icinga]\n[log]\nformat = \"xml\"", []string{"nagios.command_file: ", "icinga.url: ", "log.format: "}},

@@ -1,9 +1,12 @@
 package bus
 
 import (
+	"strings"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
+
+	"checkbus/checks"
 )
 
 // Metrics are named by the conventions of Prometheus
@@ -14,6 +17,9 @@ var (
 	resultsDesc  = desc("results_total", "Results answered: accepted, refused, or a duplicate that was acknowledged and not taken again.", "outcome")
 	rejectedDesc = desc("results_rejected_total", "Results refused, by cause; core is one refused by a core after it was accepted.", "cause")
 	clampedDesc  = desc("results_clamped_total", "Results whose time was over a minute in the future, taken as now.")
+
+	eventsDesc = desc("events_total", "Events published: changes of states and what else is one.")
+	statesDesc = desc("states", "Hosts and services with a published state.", "state")
 
 	spoolRecordsDesc = desc("spool_records", "Results that some core has not taken.")
 	spoolBytesDesc   = desc("spool_bytes", "Bytes of the results that some core has not taken.")
@@ -63,6 +69,10 @@ func (b *Bus) Collect(to chan<- prometheus.Metric) {
 		counter(rejectedDesc, n, Cause(c).String())
 	}
 	counter(clampedDesc, st.Clamped)
+	counter(eventsDesc, st.Events)
+	for state, n := range st.States {
+		gauge(statesDesc, float64(n), strings.ToLower(checks.State(state).String()))
+	}
 
 	gauge(spoolRecordsDesc, float64(st.Spool.Records))
 	gauge(spoolBytesDesc, float64(st.Spool.Bytes))

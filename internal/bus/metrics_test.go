@@ -46,7 +46,11 @@ func metricOf(figure string) string {
 	if cause, ok := strings.CutPrefix(figure, "results/rejected/"); ok {
 		return fmt.Sprintf("checkbus_results_rejected_total{cause=%q}", cause)
 	}
+	if state, ok := strings.CutPrefix(figure, "states/"); ok {
+		return fmt.Sprintf("checkbus_states{state=%q}", state)
+	}
 	return map[string]string{
+		"events/published":    `checkbus_events_total`,
 		"results/received":    `checkbus_results_received_total`,
 		"results/accepted":    `checkbus_results_total{outcome="accepted"}`,
 		"results/duplicate":   `checkbus_results_total{outcome="duplicate"}`,
@@ -75,11 +79,11 @@ func TestEveryFigureIsAMetric(t *testing.T) {
 	_ = b.send(message("nagios/web1", `[{"exit_code":0,"reason":"","time":2000},{"exit_code":0,"reason":"","time":1000},{"reason":""}]`))
 	_ = b.send(message("nagios/refused", `{"exit_code":0,"reason":""}`))
 	b.Denied(message("nagios/other", `{}`))
-	b.says(t, map[string]string{"core/main/submitted": "1", "core/main/rejected": "1", "spool/length": "0"})
+	b.says(t, map[string]string{"core/main/submitted": "1", "core/main/rejected": "1", "spool/length": "0", "states/count": "2"})
 	values := b.scrape(t)
 	for _, f := range figures(b.Stats(), time.Now()) {
-		if f.name == "results/rejected" {
-			continue // the sum over all causes
+		if f.name == "results/rejected" || f.name == "states/count" {
+			continue // sums
 		}
 		got, ok := values[metricOf(f.name)]
 		if !ok || strconv.FormatFloat(got, 'f', 0, 64) != strconv.FormatUint(f.value, 10) {

@@ -165,11 +165,13 @@ const (
 	recordPrefix = 'r' // and the Seq, 8 bytes big-endian
 	lastPrefix   = 'l' // and the object
 	cursorPrefix = 'c' // and the name
+	statePrefix  = 's' // and the object
 )
 
 var (
 	formatKey = []byte("f") // the format of the store, one byte
 	tailKey   = []byte("n") // the position of the newest result
+	eventKey  = []byte("e") // the Seq of the newest event, 8 bytes big-endian
 )
 
 // format is the value of formatKey. A store of another format is refused.
@@ -192,7 +194,10 @@ func cursorKey(name string) []byte { return append([]byte{cursorPrefix}, name...
 // sorts before its services. Names hold no control characters, so that the
 // zero byte separates.
 func appendLastKey(buf []byte, o checks.Object) []byte {
-	buf = append(buf, lastPrefix)
+	return appendObject(append(buf, lastPrefix), o)
+}
+
+func appendObject(buf []byte, o checks.Object) []byte {
 	buf = append(buf, o.Host...)
 	buf = append(buf, 0)
 	return append(buf, o.Service...)
