@@ -51,7 +51,7 @@ func TestAPacketTooLargeIsCountedAndLoggedOnce(t *testing.T) {
 			})
 			for range 2 {
 				c := dial(g)
-				c.Publish(mqtttest.Message{Topic: "a", Payload: strings.Repeat("x", 5000)})
+				_, _ = c.Write(mqtttest.Message{Topic: "a", Payload: strings.Repeat("x", 5000)}.Encode(false)) // it may be refused half way
 				c.Closed()
 			}
 			g.counts(2, "its packet is too large", func(s Stats) int64 { return s.RefusedPackets })
