@@ -52,7 +52,8 @@ type Broker struct {
 	listeners []*listener
 	clients   sync.WaitGroup // goroutines of connections
 	finisher  *finisher
-	stopping  chan struct{} // closed when Run is about to end
+	running   atomic.Bool   // Run takes connections
+	stopping  chan struct{} // closed when Run is about to end, b.mu held
 	count     counters
 	sequence  atomic.Int64 // of messages delivered
 	retaining sync.Mutex   // held by retain
@@ -60,6 +61,7 @@ type Broker struct {
 	backlogs  backlogs
 	routes    routes
 	crowd     crowd
+	ackTime   ackTime
 
 	addresses addresses
 
@@ -143,15 +145,18 @@ func (b *Broker) Run(ctx context.Context) error {
 	var finishing, accepting sync.WaitGroup
 	finishing.Go(b.finish)
 	finishing.Go(b.keepTime)
-	finishing.Go(b.watchCertificates)
+	finishing.Go(func() { b.watchCertificates(ctx) })
 	finishing.Go(b.publishSys)
 	for _, ln := range b.listeners {
 		accepting.Go(func() { b.acceptFrom(ln) })
 		b.log.Info("listening", "address", ln.Addr().String(), "transport", ln.settings.transport())
 	}
+	b.running.Store(true)
 
 	<-ctx.Done()
+	b.mu.Lock()
 	close(b.stopping)
+	b.mu.Unlock()
 	b.closeListeners()
 	accepting.Wait()
 	b.drain()

@@ -3,8 +3,11 @@ package broker
 import (
 	"errors"
 	"fmt"
+	"net"
 	"strings"
 	"time"
+
+	"checkbus/internal/listen"
 )
 
 // Access names the files that say who clients are and what they may do.
@@ -44,6 +47,8 @@ type Config struct {
 	// SysInterval is how often the figures below $SYS are published, 1 s or
 	// more; 0 is never.
 	SysInterval time.Duration `toml:"sys_interval"`
+	// Sockets are those that systemd opened, by name, see listen.Sockets.
+	Sockets map[string]net.Listener `toml:"-"`
 	// Version is what $SYS/broker/version says of the gateway.
 	Version string `toml:"-"`
 }
@@ -126,9 +131,9 @@ func (c Config) Check() error {
 	_, err := readAccess(c.Access, "", access{})
 	errs := []error{err}
 	for i, l := range c.Listeners {
-		certs, err := newCertificates(l)
+		certs, err := listen.ReadCertificates(l.files())
 		if certs != nil {
-			err = certs.validNow()
+			err = certs.ValidNow()
 		}
 		errs = append(errs, inListener(i, err))
 	}

@@ -39,12 +39,15 @@ type conn struct {
 	net.Conn
 	socket   net.Conn // under Conn; to close it never waits
 	listener *listener
+	visitor  *visitor // nil for a client of a listener
 	counters *counters
+	traffic  traffic
 	maxIn    int        // bytes, the largest packet
 	seat     netip.Addr // counted in Broker.addresses, if valid
 
 	// The reader goroutine's own.
 	in          frames
+	arrived     time.Time         // of what was read last
 	connectBy   time.Time         // when CONNECT must be here
 	fresh       bool              // a new time limit begins with the next read
 	started     bool              // CONNECT was taken
@@ -102,6 +105,7 @@ func newConn(nc net.Conn, ln *listener, cfg Config, n *counters) *conn {
 
 		connectBy: time.Now().Add(cfg.ConnectTimeout),
 	}
+	c.traffic.since = time.Now()
 	c.moved.L = &c.mu
 	return c
 }
@@ -126,6 +130,7 @@ func (c *conn) fill() error {
 		c.oversize = isOversize(err)
 		return err
 	}
+	c.arrived = time.Now()
 	c.counters.bytesIn.Add(int64(n))
 	limit := c.maxIn
 	if !c.started {
@@ -230,7 +235,7 @@ func (c *conn) flush() {
 		n, err := c.Conn.Write(b)
 		c.counters.bytesOut.Add(int64(n))
 		if err == nil {
-			c.counters.sent(b, c.version == 5)
+			c.traffic.messagesOut.Add(c.counters.sent(b, c.version == 5))
 		}
 		c.mu.Lock()
 		c.queued -= len(b)

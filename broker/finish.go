@@ -92,6 +92,7 @@ func (b *Broker) finish() {
 			s.flush()
 			s.mu.Unlock()
 		}
+		b.ackTime.observe(batch)
 		for _, v := range batch {
 			if v.in.answer.taken {
 				_ = b.deliver(&v.in.packet, v.in.client, v.in.version) // it was answered: the result is taken

@@ -30,27 +30,27 @@ func (b *Broker) note(c *conn, err error) {
 	case errors.Is(err, errCrowdedAddress):
 		b.count.refusedAddress.Add(1)
 		if b.addressCrowded.now() {
-			b.log.Warn("connection refused, there are too many from its address", "remote", remote, "max_connections_per_address", b.cfg.MaxConnectionsPerAddress)
+			b.log.Warn("connection refused, there are too many from its address", "remote", remote, "max_connections_per_address", b.cfg.MaxConnectionsPerAddress, "count", b.addressCrowded.count())
 		}
 	case errors.Is(err, errUntrusted):
 		b.count.refusedProxies.Add(1)
 		if b.proxyRefused.now() {
-			b.log.Warn("connection refused, proxy_from does not name where it comes from", "remote", remote, "listener", listener)
+			b.log.Warn("connection refused, proxy_from does not name where it comes from", "remote", remote, "listener", listener, "count", b.proxyRefused.count())
 		}
 	case c.oversize:
 		b.count.refusedPackets.Add(1)
 		if b.packetRefused.now() {
-			b.log.Warn("client closed, its packet is too large", "client", c.name(), "remote", remote, "max_packet", b.cfg.MaxPacket)
+			b.log.Warn("client closed, its packet is too large", "client", c.name(), "remote", remote, "max_packet", b.cfg.MaxPacket, "count", b.packetRefused.count())
 		}
 	case !c.started && time.Now().After(c.connectBy):
 		b.count.connectTimeouts.Add(1)
 		if b.connectLate.now() {
-			b.log.Warn("connection closed, no CONNECT came in time", "remote", remote, "connect_timeout", b.cfg.ConnectTimeout)
+			b.log.Warn("connection closed, no CONNECT came in time", "remote", remote, "connect_timeout", b.cfg.ConnectTimeout, "count", b.connectLate.count())
 		}
 	case errors.As(err, new(handshakeError)):
 		b.count.handshakes.Add(1)
 		if !errors.Is(err, io.EOF) && b.handshakeFailed.now() { // a look whether the port is open ends so
-			b.log.Warn("handshake failed", "remote", remote, "listener", listener, "err", err)
+			b.log.Warn("handshake failed", "remote", remote, "listener", listener, "err", err, "count", b.handshakeFailed.count())
 		}
 	}
 }
@@ -59,7 +59,7 @@ func (b *Broker) note(c *conn, err error) {
 func (b *Broker) crowded(remote net.Addr) {
 	b.count.refused.Add(1)
 	if b.full.now() {
-		b.log.Warn("connection refused, there are too many", "remote", remote.String(), "max_connections", b.cfg.MaxConnections)
+		b.log.Warn("connection refused, there are too many", "remote", remote.String(), "max_connections", b.cfg.MaxConnections, "count", b.full.count())
 	}
 }
 
@@ -77,7 +77,7 @@ func (b *Broker) tooDeep(c *conn, topic string) bool {
 	}
 	b.count.refusedTopics.Add(1)
 	if b.topicRefused.now() {
-		b.log.Warn("topic refused, it has too many levels", "client", c.rights.client, "begins", topic[:min(len(topic), 40)], "max_topic_levels", b.cfg.MaxTopicLevels)
+		b.log.Warn("topic refused, it has too many levels", "client", c.rights.client, "begins", topic[:min(len(topic), 40)], "max_topic_levels", b.cfg.MaxTopicLevels, "count", b.topicRefused.count())
 	}
 	return true
 }

@@ -3,11 +3,11 @@ package broker
 import (
 	"fmt"
 	"io/fs"
-	"net"
-	"net/netip"
 	"net/url"
 	"strconv"
 	"strings"
+
+	"checkbus/internal/listen"
 )
 
 // A Listener is one address that clients connect to, and how.
@@ -67,7 +67,7 @@ func (l Listener) validate() []error {
 	wrong := func(key, format string, args ...any) {
 		errs = append(errs, fmt.Errorf(key+": "+format, args...))
 	}
-	if err := validAddress(l.Address); err != nil {
+	if err := listen.CheckAddress(l.Address); err != nil {
 		wrong("address", "%w", err)
 	}
 	switch l.Protocol {
@@ -99,7 +99,7 @@ func (l Listener) validate() []error {
 		wrong("client_ca", "needs tls_cert and tls_key")
 	}
 	if l.SocketMode != "" {
-		if network, _ := l.network(); network != "unix" {
+		if network, _ := listen.Network(l.Address); network != "unix" {
 			wrong("socket_mode", "needs a Unix socket")
 		} else if _, err := l.socketMode(); err != nil {
 			wrong("socket_mode", "%q is not a mode such as 0660", l.SocketMode)
@@ -136,46 +136,12 @@ func inListener(i int, err error) error {
 	return fmt.Errorf("listener[%d].%w", i, err)
 }
 
-func validAddress(address string) error {
-	if name, ok := strings.CutPrefix(address, "systemd:"); ok {
-		if name == "" || strings.Contains(name, ":") {
-			return fmt.Errorf("%q needs the name of a socket, as in systemd:checkbus.socket", address)
-		}
-		return nil
-	}
-	if path, ok := strings.CutPrefix(address, "unix:"); ok {
-		if !strings.HasPrefix(path, "/") {
-			return fmt.Errorf("%q needs an absolute path, as in unix:/run/checkbus/mqtt", address)
-		}
-		return nil
-	}
-	_, port, err := net.SplitHostPort(address)
-	if err != nil {
-		return fmt.Errorf("%q is none of host:port, unix:/path and systemd:NAME", address)
-	}
-	if _, err := strconv.ParseUint(port, 10, 16); err != nil {
-		return fmt.Errorf("%q has no port from 0 to 65535", address)
-	}
-	return nil
-}
-
 // isLocal reports whether only clients on this machine reach the listener.
-func (l Listener) isLocal() bool {
-	network, address := l.network()
-	host, _, _ := net.SplitHostPort(address)
-	ip, _ := netip.ParseAddr(host)
-	return !l.ProxyProtocol && (network == "unix" || host == "localhost" || ip.IsLoopback())
-}
+func (l Listener) isLocal() bool { return !l.ProxyProtocol && listen.IsLocal(l.Address) }
 
-// network splits a valid address into what net.Listen takes, or "systemd" and a
-// name.
-func (l Listener) network() (network, address string) {
-	for _, network := range []string{"unix", "systemd"} {
-		if rest, ok := strings.CutPrefix(l.Address, network+":"); ok {
-			return network, rest
-		}
-	}
-	return "tcp", l.Address
+// files are what the listener shows its clients, and whom it believes.
+func (l Listener) files() listen.Files {
+	return listen.Files{Cert: l.TLSCert, Key: l.TLSKey, ClientCA: l.ClientCA, RequireClientCert: l.RequireClientCert}
 }
 
 func (l Listener) socketMode() (fs.FileMode, error) {

@@ -26,6 +26,7 @@ var handled = packets.Packet{FixedHeader: packets.FixedHeader{Type: packets.Puba
 func (b *Broker) publish(c *conn, pk packets.Packet) error {
 	b.count.messagesIn.Add(1)
 	b.count.payloadIn.Add(int64(len(pk.Payload)))
+	c.traffic.messagesIn.Add(1)
 	b.slow(c)
 	if code := b.resolve(c, &pk); code != packets.CodeSuccess {
 		return b.disconnect(c.client, code)
@@ -34,7 +35,7 @@ func (b *Broker) publish(c *conn, pk packets.Packet) error {
 		b.pass(c, &pk)
 		return nil
 	}
-	in := &inbound{packet: pk, session: c.session, conn: c, client: c.session.id, version: c.version}
+	in := &inbound{packet: pk, session: c.session, conn: c, client: c.session.id, version: c.version, arrived: c.arrived}
 	if pk.FixedHeader.Qos > 0 {
 		in.mark = mark(&pk)
 	}

@@ -43,7 +43,7 @@ func (b *Broker) slow(c *conn) {
 	}
 	b.count.slowedByRate.Add(1)
 	if b.rateExceeded.now() {
-		b.log.Warn("client slowed, it sends too fast", "client", c.name(), "remote", c.RemoteAddr().String(), "max_rate", b.cfg.MaxRate)
+		b.log.Warn("client slowed, it sends too fast", "client", c.name(), "remote", c.RemoteAddr().String(), "max_rate", b.cfg.MaxRate, "count", b.rateExceeded.count())
 	}
 	timer := time.NewTimer(hold)
 	defer timer.Stop()

@@ -21,7 +21,7 @@ func (b *Broker) open(c *conn) error {
 		err = b.seat(c)
 	}
 	if err == nil && secured {
-		err = c.secure(c.listener.certificates.current.Load())
+		err = c.secure(c.listener.certificates.Config())
 	}
 	if err == nil && isWebSocket {
 		err = c.upgrade()

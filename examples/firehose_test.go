@@ -66,7 +66,7 @@ func startFirehose(t *testing.T) *firehose {
 		"--capath /etc/ssl/certs", "--cafile "+ca.File,
 	)
 	f.env = append(os.Environ(), "PATH=/usr/bin:"+os.Getenv("PATH"), // Debian's python3 has paho-mqtt
-		"SSL_CERT_FILE="+ca.File, "NODE_EXTRA_CA_CERTS="+ca.File, "NODE_PATH="+realtest.MQTTJS(t))
+		"SSL_CERT_FILE="+ca.File, "NODE_EXTRA_CA_CERTS="+ca.File, "NODE_PATH="+realtest.NodeModules(t))
 	startLines(t, exec.Command(program, "serve", "-config", settings)).wait(t, "msg=listening")
 	return f
 }
@@ -153,7 +153,7 @@ new MutationObserver(changes => changes.forEach(c => c.addedNodes.forEach(n => f
 		fmt.Fprint(w, page, reporter)
 	})
 	mux.HandleFunc("GET /mqtt.min.js", func(w http.ResponseWriter, r *http.Request) {
-		http.ServeFile(w, r, filepath.Join(realtest.MQTTJS(t), "mqtt", "dist", "mqtt.min.js"))
+		http.ServeFile(w, r, filepath.Join(realtest.NodeModules(t), "mqtt", "dist", "mqtt.min.js"))
 	})
 	mux.HandleFunc("POST /report", func(_ http.ResponseWriter, r *http.Request) {
 		text, _ := bufio.NewReader(r.Body).ReadString(0)

@@ -38,7 +38,7 @@ func TestCommandsAsUsersMeetThem(t *testing.T) {
 			env.Setenv("GORACE", gorace)
 			env.Setenv("HOST", host)
 			env.Setenv("PORT", port)
-			settings := "[[listener]]\naddress = \"" + net.JoinHostPort(host, port) + "\"\n"
+			settings := "[[listener]]\naddress = \"" + net.JoinHostPort(host, port) + "\"\n[web]\naddress = \"127.0.0.1:0\"\n"
 			return os.WriteFile(filepath.Join(env.WorkDir, "checkbus.toml"), []byte(settings), 0o600)
 		},
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){

@@ -24,7 +24,7 @@ type pageServer struct {
 func newPageServer(t *testing.T) *pageServer {
 	t.Helper()
 	s := &pageServer{reports: map[string][]string{}}
-	library := filepath.Join(realtest.MQTTJS(t), "mqtt", "dist", "mqtt.min.js")
+	library := filepath.Join(realtest.NodeModules(t), "mqtt", "dist", "mqtt.min.js")
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /{$}", func(w http.ResponseWriter, r *http.Request) { http.ServeFile(w, r, "testdata/browser.html") })
 	mux.HandleFunc("GET /mqtt.min.js", func(w http.ResponseWriter, r *http.Request) { http.ServeFile(w, r, library) })

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"flag"
 	"fmt"
 	"io"
@@ -18,6 +19,7 @@ import (
 	"checkbus/checks"
 	"checkbus/icinga"
 	"checkbus/internal/bus"
+	"checkbus/internal/listen"
 	"checkbus/internal/spool"
 	"checkbus/nagios"
 )
@@ -63,7 +65,13 @@ func serve(ctx context.Context, s Settings, log *slog.Logger) error {
 	}
 	defer refusals.Close()
 
-	brk, err := broker.New(s.broker(), log)
+	sockets, err := listen.Sockets(s.addresses())
+	if err != nil {
+		return err
+	}
+	cfg := s.broker()
+	cfg.Sockets = sockets
+	brk, err := broker.New(cfg, log)
 	if err != nil {
 		return fmt.Errorf("start broker: %w", err)
 	}
@@ -91,6 +99,10 @@ func serve(ctx context.Context, s Settings, log *slog.Logger) error {
 	if err := brk.Listen(); err != nil {
 		return err
 	}
+	pages := console{s, queue, brk, b, activated(s.Web, sockets), log}.server()
+	if err := pages.Listen(); err != nil {
+		return err
+	}
 	log.Info("checkbus started", "version", version(), "address", brk.Addr().String(), "data_dir", s.DataDir, "cores", s.cores())
 	b.PublishStatus("online")
 
@@ -101,10 +113,11 @@ func serve(ctx context.Context, s Settings, log *slog.Logger) error {
 	g, ctx := errgroup.WithContext(ctx)
 	g.Go(func() error { return brk.Run(brokerCtx) })
 	g.Go(func() error { return b.Run(ctx) })
+	g.Go(func() error { return pages.Run(ctx) })
 	g.Go(func() error { return watchdog(ctx, queue) })
 	g.Go(func() error { return collectSeldom(ctx) })
 	g.Go(func() error {
-		reload(ctx, hangups, brk, log)
+		reload(ctx, hangups, func() error { return errors.Join(brk.Reload(), pages.Reload()) }, log)
 		return nil
 	})
 	g.Go(func() error {
@@ -121,15 +134,15 @@ func serve(ctx context.Context, s Settings, log *slog.Logger) error {
 	return err
 }
 
-// reload makes brk read its files again on each hangup until ctx ends.
-func reload(ctx context.Context, hangups <-chan os.Signal, brk *broker.Broker, log *slog.Logger) {
+// reload reads all files again on each hangup until ctx ends.
+func reload(ctx context.Context, hangups <-chan os.Signal, readAgain func() error, log *slog.Logger) {
 	for {
 		select {
 		case <-ctx.Done():
 			return
 		case <-hangups:
 		}
-		if err := brk.Reload(); err != nil {
+		if err := readAgain(); err != nil {
 			log.Error("not all files are reloaded; what the bad ones said before stays in force", "err", err)
 		} else {
 			log.Info("files reloaded")
@@ -161,7 +174,11 @@ func newCores(s Settings, queue *spool.Queue, log *slog.Logger) (cores []bus.Cor
 				log.Warn("nagios not closed", "err", err)
 			}
 		}
-		cores = append(cores, bus.Core{Name: "nagios", Sink: sink})
+		core := bus.Core{Name: "nagios", Sink: sink}
+		if s.Nagios.LogFile != "" {
+			core.Feed = sink
+		}
+		cores = append(cores, core)
 	}
 	if s.Icinga != nil {
 		cursor, err := queue.Cursor("icinga")

@@ -12,6 +12,7 @@ import (
 	"checkbus/broker"
 	"checkbus/icinga"
 	"checkbus/internal/settings"
+	"checkbus/internal/web"
 	"checkbus/nagios"
 )
 
@@ -27,6 +28,7 @@ type Settings struct {
 	Broker   BrokerSettings    `toml:"broker"`
 	Nagios   *nagios.Config    `toml:"nagios"`
 	Icinga   *icinga.Config    `toml:"icinga"`
+	Web      web.Config        `toml:"web"`
 }
 
 // LogSettings say what is logged, on standard error.
@@ -73,6 +75,7 @@ func defaults() Settings {
 		Broker:   BrokerSettings{MaxPacket: 2_000_000, MaxConnections: 10_000, ConnectTimeout: 15 * time.Second, MaxTopicLevels: 200, SysInterval: 10 * time.Second},
 		Nagios:   &nagios.Config{},
 		Icinga:   &icingaDefaults,
+		Web:      web.Default(),
 	}
 }
 
@@ -132,6 +135,15 @@ func (s Settings) broker() broker.Config {
 	}
 }
 
+// addresses are those that the gateway listens on.
+func (s Settings) addresses() []string {
+	var all []string
+	for _, l := range s.Listener {
+		all = append(all, l.Address)
+	}
+	return append(all, s.Web.Address)
+}
+
 // Validate names every mistake by its key.
 func (s Settings) Validate() error {
 	var errs []error
@@ -141,7 +153,7 @@ func (s Settings) Validate() error {
 	if s.Log.Format != "text" && s.Log.Format != "json" {
 		errs = append(errs, fmt.Errorf("log.format: %q is neither text nor json", s.Log.Format))
 	}
-	errs = append(errs, s.Results.Validate(), s.Spool.Validate(), s.broker().Validate())
+	errs = append(errs, s.Results.Validate(), s.Spool.Validate(), s.broker().Validate(), s.Web.Validate(s.Access.PasswordFile != ""))
 	if s.Nagios != nil {
 		errs = append(errs, s.Nagios.Validate())
 	}

@@ -8,8 +8,10 @@ import (
 	"fmt"
 	"log/slog"
 	"sync"
+	"sync/atomic"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus"
 	"golang.org/x/sync/errgroup"
 
 	"checkbus/checks"
@@ -68,7 +70,10 @@ type Options struct {
 // A Bus carries results from the broker to the cores.
 type Bus struct {
 	Options
-	counters Counters
+	counters   Counters
+	submitTime *prometheus.HistogramVec // by core
+
+	unpublished atomic.Uint64 // messages of the gateway's own
 
 	// recent are the fingerprints of the messages accepted last before the
 	// start: they may be redelivered, since a crash can come between the disk
@@ -83,7 +88,7 @@ type Bus struct {
 // New builds a Bus and reads from the spool what it needs to know of the
 // results before.
 func New(o Options) (*Bus, error) {
-	b := &Bus{Options: o, order: order{newest: make(map[checks.Object]mark), max: o.MaxObjects}}
+	b := &Bus{Options: o, submitTime: newSubmitTime(), order: order{newest: make(map[checks.Object]mark), max: o.MaxObjects}}
 	if err := o.Queue.EachLast(b.restore); err != nil {
 		return nil, fmt.Errorf("read the last results: %w", err)
 	}
@@ -137,7 +142,7 @@ func (b *Bus) Run(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
-		d := delivery{bus: b, core: core, cursor: cursor, count: b.counters.Cores[i]}
+		d := delivery{bus: b, core: core, cursor: cursor, count: b.counters.Cores[i], took: b.submitTime.WithLabelValues(core.Name)}
 		g.Go(func() error { return core.Sink.Run(ctx) })
 		g.Go(func() error { return d.run(ctx) })
 	}
@@ -146,11 +151,14 @@ func (b *Bus) Run(ctx context.Context) error {
 	return g.Wait()
 }
 
-// summarise logs, at most once a minute, how much was refused since.
+// summarise logs, at most once a minute, how much was refused since, and how many
+// of the gateway's own messages have no topic that could be published on: the
+// names of clients are in some.
 func (b *Bus) summarise(ctx context.Context) error {
 	tick := time.NewTicker(time.Minute)
 	defer tick.Stop()
 	var before [causes]uint64
+	var unpublished uint64
 	for {
 		select {
 		case <-ctx.Done():
@@ -166,6 +174,10 @@ func (b *Bus) summarise(ctx context.Context) error {
 			}
 			if len(since) > 0 {
 				b.Log.Warn("results refused in the last minute", since...)
+			}
+			if now := b.unpublished.Load(); now > unpublished {
+				b.Log.Warn("messages not published in the last minute", "count", now-unpublished)
+				unpublished = now
 			}
 		}
 	}

@@ -22,7 +22,7 @@ func (b *Bus) refuse(client, topic string, payload []byte, err error) {
 }
 
 func (b *Bus) announce(r Refusal) {
-	b.publish(rejectedRoot+"/"+checks.EncodeLevel(r.Client), r, false)
+	b.publish(r.Published(), r, false)
 	if err := b.Refusals.Add(r); err != nil {
 		b.Log.Debug("refusal not kept", "err", err)
 	}
@@ -61,6 +61,7 @@ func (b *Bus) publish(topic string, value any, retain bool) {
 		err = b.Publish(topic, payload, retain)
 	}
 	if err != nil {
-		b.Log.Warn("not published", "topic", topic, "err", err)
+		b.unpublished.Add(1)
+		b.Log.Debug("not published", "topic", topic, "err", err)
 	}
 }

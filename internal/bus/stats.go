@@ -16,6 +16,9 @@ type Stats struct {
 	Rejected  [causes]uint64 // by Cause
 	Spool     spool.Backlog  // what the slowest core has not taken, now
 	Cores     []CoreStats
+
+	SpoolLimit int64 // bytes
+	SpoolErr   error // why nothing can be stored now; nil when it can
 }
 
 // CoreStats are the figures of one core.
@@ -41,7 +44,7 @@ func (b *Bus) Stats() Stats {
 		st.Rejected[c] = b.counters.Refused(Cause(c))
 	}
 	queue := b.Queue.Stats()
-	st.Spool = queue.Backlog
+	st.Spool, st.SpoolLimit, st.SpoolErr = queue.Backlog, queue.MaxBytes, queue.Err
 	for i, core := range b.Cores {
 		n := b.counters.Cores[i]
 		st.Cores = append(st.Cores, CoreStats{

@@ -7,26 +7,11 @@ import (
 	"encoding/pem"
 	"os"
 	"os/exec"
-	"path/filepath"
-	"runtime"
 	"strings"
 	"syscall"
 	"testing"
 	"time"
 )
-
-// MQTTJS returns the folder of MQTT.js, as NODE_PATH needs it and with
-// mqtt/dist/mqtt.min.js in it for pages. Where it is not installed, Need says
-// what happens.
-func MQTTJS(t testing.TB) (folder string) {
-	t.Helper()
-	_, file, _, _ := runtime.Caller(0)
-	folder = filepath.Join(filepath.Dir(file), "npm", "node_modules")
-	if _, err := os.Stat(filepath.Join(folder, "mqtt")); err != nil {
-		missing(t, "MQTT.js")
-	}
-	return folder
-}
 
 // OpenPage shows the page at url in a browser without a screen until the test
 // ends. The browser reaches nothing but this machine, and takes the servers'
