@@ -39,11 +39,10 @@ func (a *addresses) leave(address netip.Addr) {
 // seat counts c among the connections of its address, until it is served.
 // Clients on this machine are not counted.
 func (b *Broker) seat(c *conn) error {
-	limit := b.cfg.MaxConnectionsPerAddress
-	if limit == 0 || c.isLocal() {
+	limit, address := b.cfg.MaxConnectionsPerAddress, holderOf(hostOf(c.RemoteAddr()))
+	if limit == 0 || c.isLocal() || !address.IsValid() {
 		return nil
 	}
-	address := holderOf(hostOf(c.RemoteAddr()))
 	if !b.addresses.enter(address, limit) {
 		return errCrowdedAddress
 	}

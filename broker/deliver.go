@@ -16,6 +16,20 @@ import (
 // goroutine is given time to run, and forgets what is in it at the end. The error
 // says that the message was delivered but not kept.
 func (b *Broker) deliver(pk *packets.Packet, client string, version byte) error {
+	if !pk.FixedHeader.Retain {
+		if to := b.routesOf(pk.TopicName); len(to) > 0 {
+			b.sendAll(to, b.outbound(pk, client, version))
+		}
+		return nil
+	}
+	out := b.outbound(pk, client, version)
+	err := b.retain(out) // first: who subscribes meanwhile gets it from there
+	b.sendAll(b.routesOf(pk.TopicName), out)
+	return err
+}
+
+// outbound is a publish as it leaves the broker.
+func (b *Broker) outbound(pk *packets.Packet, client string, version byte) packets.Packet {
 	out := packets.Packet{
 		FixedHeader:     packets.FixedHeader{Type: packets.Publish, Qos: pk.FixedHeader.Qos, Retain: pk.FixedHeader.Retain},
 		ProtocolVersion: version,
@@ -28,18 +42,18 @@ func (b *Broker) deliver(pk *packets.Packet, client string, version byte) error 
 	if seconds := out.Properties.MessageExpiryInterval; seconds > 0 {
 		out.Expiry = time.Now().Unix() + int64(seconds)
 	}
-	var notKept error
-	if out.FixedHeader.Retain {
-		notKept = b.retain(out)
-	}
-	for _, r := range b.routesOf(out.TopicName) {
+	return out
+}
+
+// sendAll makes a message's deliveries.
+func (b *Broker) sendAll(to []route, out packets.Packet) {
+	for _, r := range to {
 		out := out
 		out.FixedHeader.Retain = out.FixedHeader.Retain && (r.sub.FwdRetainedFlag || r.sub.RetainAsPublished) // MQTT 5, 3.3.1.3
 		b.send(r, out)
 		b.level()
 		b.relieve()
 	}
-	return notKept
 }
 
 // hideFromShared keeps a topic that begins with a dollar sign from shared

@@ -3,6 +3,7 @@ package broker
 import (
 	"net"
 	"net/netip"
+	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -51,7 +52,7 @@ func TestAPacketTooLargeIsCountedAndLoggedOnce(t *testing.T) {
 			})
 			for range 2 {
 				c := dial(g)
-				c.Publish(mqtttest.Message{Topic: "a", Payload: strings.Repeat("x", 5000)})
+				_, _ = c.Write(mqtttest.Message{Topic: "a", Payload: strings.Repeat("x", 5000)}.Encode(false)) // it may be refused half way
 				c.Closed()
 			}
 			g.counts(2, "its packet is too large", func(s Stats) int64 { return s.RefusedPackets })
@@ -188,6 +189,14 @@ func TestConnectionsOfThisMachineAreNotLimited(t *testing.T) {
 	g := start(t, func(c *Config) { c.MaxConnectionsPerAddress = 1 })
 	for _, id := range []string{"a", "b", "c"} {
 		g.dial(mqtttest.Options{ID: id})
+	}
+
+	socket := "unix:" + filepath.Join(t.TempDir(), "mqtt") // whose load balancer does not know its clients
+	start(t, anonymous, behind, func(c *Config) { c.MaxConnectionsPerAddress, c.Listeners[0].Address = 1, socket })
+	for range 3 {
+		c := mqtttest.Open(t, socket, mqtttest.Options{})
+		c.Send(append([]byte("PROXY UNKNOWN\r\n"), mqtttest.Options{}.Encode()...))
+		c.Next(mqtttest.CONNACK)
 	}
 }
 

@@ -31,6 +31,10 @@ func (b *Broker) publish(c *conn, pk packets.Packet) error {
 	if code := b.resolve(c, &pk); code != packets.CodeSuccess {
 		return b.disconnect(c.client, code)
 	}
+	if pk.FixedHeader.Qos == 0 && !b.isResult(pk.TopicName) && !b.ending() {
+		b.pass(c, &pk)
+		return nil
+	}
 	in := &inbound{packet: pk, session: c.session, conn: c, client: c.session.id, version: c.version, arrived: c.arrived}
 	if pk.FixedHeader.Qos > 0 {
 		in.mark = mark(&pk)
@@ -48,6 +52,16 @@ func (b *Broker) publish(c *conn, pk packets.Packet) error {
 	}
 	b.route(in, c.rights, message(&pk, c.rights))
 	return nil
+}
+
+// pass handles a publish of QoS 0 that is no result: there is nothing to wait
+// for, and nobody to answer.
+func (b *Broker) pass(c *conn, pk *packets.Packet) {
+	if !c.rights.mayWrite(pk.TopicName) {
+		b.count.denied.Add(1)
+		return
+	}
+	_ = b.deliver(pk, c.session.id, c.version) // what was not kept is counted
 }
 
 // resolve checks pk and puts the topic in an alias's place.

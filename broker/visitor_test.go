@@ -204,7 +204,9 @@ func TestClientsAreListedInPages(t *testing.T) {
 }
 
 func TestABrokerSaysWhetherItIsReady(t *testing.T) {
-	b, err := New(Config{Listeners: []Listener{{Address: "127.0.0.1:0"}}, MaxPacket: 1024, MaxConnections: 1}, slog.New(slog.DiscardHandler))
+	cfg := Default()
+	cfg.Listeners[0].Address = "127.0.0.1:0"
+	b, err := New(cfg, slog.New(slog.DiscardHandler))
 	if err != nil {
 		t.Fatal(err)
 	}
