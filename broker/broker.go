@@ -56,7 +56,7 @@ type Broker struct {
 	stopping  chan struct{} // closed when Run is about to end, b.mu held
 	count     counters
 	sequence  atomic.Int64 // of messages delivered
-	retaining sync.Mutex   // held by retain
+	retaining sync.Mutex   // held by retain and retainedTopics
 	retained  retainedSizes
 	backlogs  backlogs
 	routes    routes

@@ -88,12 +88,14 @@ func (b *Broker) replay(c *conn) {
 
 // retainedTopics lists the topics with a retained message that filter matches.
 // The library finds no "a" for "a/#", and finds "$x" for "#" (topics.go:535 in
-// v2.7.9).
+// v2.7.9), and looks without a lock at what retain changes.
 func (b *Broker) retainedTopics(filter string) []string {
+	b.retaining.Lock()
 	messages := b.server.Topics.Messages(filter)
 	if parent, ok := strings.CutSuffix(filter, "/#"); ok {
 		messages = append(messages, b.server.Topics.Messages(parent)...)
 	}
+	b.retaining.Unlock()
 	var topics []string
 	for i := range messages {
 		if topic := messages[i].TopicName; filterMatches(filter, topic) {

@@ -3,6 +3,7 @@ package broker
 import (
 	"fmt"
 	"strings"
+	"sync"
 	"testing"
 
 	"checkbus/internal/mqtttest"
@@ -107,4 +108,33 @@ func TestRetainedMessagesAreSentAsAskedFor(t *testing.T) {
 			g.nothingMore(c)
 		})
 	}
+}
+
+// Run with the race detector.
+func TestRetainedMessagesMayChangeWhileTheyAreSent(t *testing.T) {
+	g := start(t)
+	end := make(chan struct{})
+	var publishing sync.WaitGroup
+	publishing.Go(func() {
+		for i := 0; ; i++ {
+			select {
+			case <-end:
+				return
+			default:
+				g.tellRetained(fmt.Sprint("checkbus/state/host", i%1000), "x")
+			}
+		}
+	})
+	for i := range 20 {
+		c := g.dial(mqtttest.Options{ID: fmt.Sprint("c", i)})
+		c.Send(mqtttest.Encode(mqtttest.SUBSCRIBE<<4|2, append(append([]byte{0, 77}, mqtttest.Str("checkbus/#")...), 0)))
+		for range 20 {
+			if _, err := c.Read(); err != nil {
+				t.Fatal(err)
+			}
+		}
+		_ = c.Close()
+	}
+	close(end)
+	publishing.Wait()
 }

@@ -190,6 +190,60 @@ func TestEventsSurviveKills(t *testing.T) {
 	t.Logf("%d events, %d of them again, %d objects told while the subscriber was away", len(seen), len(seen)-len(objects), n-len(objects))
 }
 
+// What changes in Nagios while the gateway is there, or is not, is one event
+// each, and the last word is Nagios's own.
+func TestEventsOfNagiosGoOnAfterAStop(t *testing.T) {
+	const n = 20
+	nagios := realtest.StartNagios(t, realtest.NagiosOptions{Hosts: 1, Services: n})
+	g := startGateway(t, nagiosTable(nagios)+fmt.Sprintf("log_file = %q\nstatus_file = %q\n", nagios.LogFile, nagios.StatusFile))
+	events := g.listen("checkbus/event/#")
+	waitFor(t, "all states", func() bool { return len(g.states(n+1)) == n+1 })
+	change := func(code int) {
+		for i := range n {
+			g.publish(fmt.Sprintf("nagios/h0000/s%03d", i), fmt.Sprintf(`{"exit_code":%d,"reason":"round %d"}`, code, code))
+		}
+		waitFor(t, "their events", func() bool {
+			all := events.all()
+			return len(all) >= n && !slices.ContainsFunc(all[len(all)-n:], func(e told) bool { return e.State != checks.State(code).String() })
+		})
+	}
+	change(2)
+	change(1)
+	g.stop()
+	for i := range n {
+		nagios.Command("PROCESS_SERVICE_CHECK_RESULT;h0000;s%03d;0;back", i)
+	}
+	nagios.WaitLog("h0000;s019;OK;HARD;1;back")
+	g.start()
+	events.await(t, 2)
+	waitFor(t, "Nagios's last word", func() bool {
+		for o, s := range g.states(n + 1) {
+			if !o.IsHost() && (s.State != "OK" || s.Previous != "WARNING" || s.Origin != "nagios") {
+				return false
+			}
+		}
+		return true
+	})
+	change(3)
+	// Two before, one meanwhile, which the subscriber was away for, and one after.
+	times := map[checks.Object]int{}
+	for _, e := range events.all() {
+		times[checks.Object{Host: e.Host, Service: e.Service}]++
+	}
+	for o, k := range times {
+		if k < 3 || k > 4 {
+			t.Errorf("%v: %d events", o, k)
+		}
+	}
+	seqs := map[int]bool{}
+	for _, s := range g.states(n + 1) {
+		if s.Service != "" && (s.Seq <= 3*n || s.Seq > 4*n || seqs[s.Seq]) {
+			t.Errorf("%+v: seq is not one of the last %d of %d", s, n, 4*n)
+		}
+		seqs[s.Seq] = true
+	}
+}
+
 func TestAStopRepeatsNoEvent(t *testing.T) {
 	g := startGateway(t, "")
 	for i := range 3 {
