@@ -47,6 +47,7 @@ type conn struct {
 
 	// The reader goroutine's own.
 	in          frames
+	receiver    *receiver         // nil but on a plain socket
 	arrived     time.Time         // of what was read last
 	connectBy   time.Time         // when CONNECT must be here
 	fresh       bool              // a new time limit begins with the next read
@@ -73,7 +74,6 @@ type conn struct {
 	senders sync.WaitGroup // the replay goroutine
 
 	goodbye  atomic.Bool   // a DISCONNECT was written
-	left     atomic.Bool   // the library cleans up by itself
 	closed   chan struct{} // no more is read
 	detached chan struct{} // the session is free for another connection
 
@@ -110,14 +110,15 @@ func newConn(nc net.Conn, ln *listener, cfg Config, n *counters) *conn {
 	return c
 }
 
-// Read yields bytes of whole packets.
-func (c *conn) Read(p []byte) (int, error) {
+// next returns the next packet, which is whole. It is valid until next is called
+// again.
+func (c *conn) next() ([]byte, error) {
 	for !c.in.ready() {
 		if err := c.fill(); err != nil {
-			return 0, err
+			return nil, err
 		}
 	}
-	return c.in.take(p), nil
+	return c.in.next(), nil
 }
 
 // fill reads once from the network.
@@ -125,7 +126,7 @@ func (c *conn) fill() error {
 	if err := c.arm(); err != nil {
 		return err
 	}
-	n, err := c.Conn.Read(c.in.space())
+	n, err := c.receive()
 	if err != nil {
 		c.oversize = isOversize(err)
 		return err

@@ -85,8 +85,7 @@ func FuzzFrames(f *testing.F) {
 				return
 			}
 			for in.ready() {
-				p := make([]byte, 7)
-				out.Write(p[:in.take(p)])
+				out.Write(in.next())
 			}
 		}
 		if !bytes.HasPrefix(data, out.Bytes()) {

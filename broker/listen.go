@@ -165,9 +165,10 @@ func (b *Broker) acceptFrom(ln *listener) {
 			_ = tcp.SetKeepAliveConfig(keepAlive) // else the system's own times hold
 		}
 		b.count.connections.Add(1)
+		c := newConn(nc, ln, b.cfg, &b.count)
 		b.clients.Go(func() {
 			defer b.count.connections.Add(-1)
-			b.serve(newConn(nc, ln, b.cfg, &b.count))
+			b.serve(c)
 		})
 	}
 }
@@ -177,7 +178,12 @@ func (b *Broker) serve(c *conn) {
 	b.track(c, true)
 	defer b.track(c, false)
 	defer b.unseat(c)
-	err := b.establish(c)
+	b.conclude(c, b.establish(c))
+}
+
+// conclude ends a connection, whose client is told err.
+func (b *Broker) conclude(c *conn, err error) {
+	b.log.Debug("client disconnected", "client", c.name(), "remote", c.RemoteAddr(), "err", err)
 	code := reasonFor(err)
 	if b.ending() {
 		code = packets.ErrServerShuttingDown
@@ -208,8 +214,8 @@ func (b *Broker) track(c *conn, open bool) {
 	}
 }
 
-// establish runs the library on c until the connection is over. The library
-// recovers from nothing; here a panic ends this connection alone.
+// establish speaks with the client of c until the connection is over. The
+// library recovers from nothing; here a panic ends this connection alone.
 func (b *Broker) establish(c *conn) (err error) {
 	defer func() {
 		if r := recover(); r != nil {
@@ -224,7 +230,7 @@ func (b *Broker) establish(c *conn) (err error) {
 	if err := b.open(c); err != nil {
 		return err
 	}
-	return b.server.EstablishConnection("", c)
+	return b.converse(c)
 }
 
 // name is the client's identifier, as far as known.

@@ -88,7 +88,7 @@ func (b *Broker) detach(c *conn) {
 	}
 	c.openGate()
 	keep, ok := expiry(c.client)
-	if !c.left.Load() && !ok {
+	if !ok {
 		b.cleanUp(c.client)
 	}
 	if w := b.depart(c, keep, ok); w != nil {

@@ -1,0 +1,218 @@
+package broker
+
+import (
+	"bytes"
+	"errors"
+	"strings"
+	"sync/atomic"
+
+	mqtt "github.com/mochi-mqtt/server/v2"
+	"github.com/mochi-mqtt/server/v2/packets"
+)
+
+// pong is a PINGRESP.
+var pong = []byte{packets.Pingresp << 4, 0}
+
+// converse speaks MQTT with a client until its connection is over, in place of
+// the library (attachClient, server.go:406 in v2.7.9), which takes two
+// goroutines, 24 KB for their stacks and 2 KB for a buffer as long as a client
+// is connected, however silent it is. What is on the stack here while nothing
+// comes is there for every client: what a packet needs is left to functions of
+// their own.
+func (b *Broker) converse(c *conn) error {
+	cl := b.server.NewClient(nil, "", "", false) // for a connection it makes a buffer
+	cl.Net.Conn = c
+	defer cl.Stop(nil)
+	packet, err := c.next()
+	if err == nil {
+		err = b.admit(c, cl, packet)
+	}
+	if err != nil {
+		return err
+	}
+	connected := &b.server.Info.ClientsConnected
+	atomic.AddInt64(connected, 1)
+	defer atomic.AddInt64(connected, -1)
+	err = b.welcome(c, cl)
+	for err == nil && !cl.Closed() {
+		if packet, err = c.next(); err == nil {
+			err = b.handle(c, cl, packet)
+		}
+	}
+	cl.Stop(err)
+	return err
+}
+
+// decode reads a whole packet of a client that speaks this version of MQTT. The
+// result shares no memory with it.
+func decode(packet []byte, version byte) (pk packets.Packet, err error) {
+	body := bytes.Clone(packetBody(packet))
+	pk.ProtocolVersion = version
+	pk.FixedHeader.Remaining = len(body)
+	if err := pk.FixedHeader.Decode(packet[0]); err != nil {
+		return pk, err
+	}
+	switch pk.FixedHeader.Type {
+	case packets.Connect:
+		err = pk.ConnectDecode(body)
+	case packets.Publish:
+		err = pk.PublishDecode(body)
+	case packets.Puback:
+		err = pk.PubackDecode(body)
+	case packets.Pubrec:
+		err = pk.PubrecDecode(body)
+	case packets.Pubrel:
+		err = pk.PubrelDecode(body)
+	case packets.Pubcomp:
+		err = pk.PubcompDecode(body)
+	case packets.Subscribe:
+		err = pk.SubscribeDecode(body)
+	case packets.Unsubscribe:
+		err = pk.UnsubscribeDecode(body)
+	case packets.Pingreq:
+	case packets.Disconnect:
+		err = pk.DisconnectDecode(body)
+	case packets.Auth:
+		err = pk.AuthDecode(body)
+	default:
+		err = packets.ErrProtocolViolation
+	}
+	return pk, err
+}
+
+// admit decides on a CONNECT. Who is not let in is told why.
+func (b *Broker) admit(c *conn, cl *mqtt.Client, packet []byte) error {
+	b.count.packetsIn.Add(1)
+	b.relieve() // whoever makes work waits with the others
+	pk, err := decode(packet, 0)
+	if err != nil {
+		return err
+	}
+	pk = c.connect(pk)
+	pk.Connect.ClientIdentifier = strings.Clone(pk.Connect.ClientIdentifier) // it would keep all of the packet
+	cl.ParseConnect("", pk)
+	code := pk.ConnectValidate()
+	switch {
+	case atomic.LoadInt64(&b.server.Info.ClientsConnected) >= int64(b.cfg.MaxConnections):
+		code = packets.ErrServerBusy
+		if c.version < 5 {
+			code = packets.ErrServerUnavailable
+		}
+		_ = b.server.SendConnack(cl, code, false, nil) // it ends anyhow
+		return packets.ErrServerBusy
+	case code == packets.CodeSuccess && c.version < 5 && !pk.Connect.Clean && pk.Connect.ClientIdentifier == "":
+		code = packets.ErrUnspecifiedError
+	case code == packets.CodeSuccess && !b.letIn(c, cl.ID, pk):
+		code = packets.ErrBadUsernameOrPassword
+	}
+	if code == packets.CodeSuccess {
+		return nil
+	}
+	_ = b.server.SendConnack(cl, code, false, nil)
+	return code
+}
+
+// letIn decides who gets in, before anything is done for it.
+func (b *Broker) letIn(c *conn, id string, pk packets.Packet) bool {
+	if why := b.login(c, id, pk); why != nil {
+		b.refuse(c, why, string(pk.Connect.Username))
+	} else if c.will != nil && b.tooDeep(c, c.will.packet.TopicName) {
+		c.refusal = refuseWill
+	}
+	return c.refusal == nil
+}
+
+// welcome gives a client its session and the CONNACK. It may wait for the
+// client's previous connection to end.
+func (b *Broker) welcome(c *conn, cl *mqtt.Client) error {
+	b.attach(c, cl, cl.Properties.Clean)
+	present := b.inherit(cl)
+	b.server.Clients.Add(cl)
+	if err := b.server.SendConnack(cl, packets.CodeSuccess, present, nil); err != nil {
+		return err
+	}
+	if present {
+		if err := cl.ResendInflightMessages(true); err != nil {
+			return err
+		}
+	}
+	c.welcome = true
+	c.openGate()
+	c.endTurn()
+	if c.rights.outdated() { // since login looked
+		return b.disconnect(cl, packets.ErrNotAuthorized)
+	}
+	return nil
+}
+
+// inherit gives a client what the library kept of it while it was away, unless
+// it wants to begin anew, and reports whether there was anything.
+func (b *Broker) inherit(cl *mqtt.Client) bool {
+	previous, ok := b.server.Clients.Get(cl.ID)
+	if !ok {
+		return false
+	}
+	if cl.Properties.Clean {
+		b.forget(previous)
+		return false
+	}
+	if previous.State.Inflight.Len() > 0 {
+		cl.State.Inflight = previous.State.Inflight.Clone()
+		previous.ClearInflights()
+	}
+	for filter, sub := range previous.State.Subscriptions.GetAll() {
+		if b.server.Topics.Subscribe(cl.ID, sub) {
+			atomic.AddInt64(&b.server.Info.Subscriptions, 1)
+		}
+		cl.State.Subscriptions.Add(filter, sub)
+		previous.State.Subscriptions.Delete(filter)
+	}
+	return true
+}
+
+// handle does what a packet asks for. An error ends the connection.
+func (b *Broker) handle(c *conn, cl *mqtt.Client, packet []byte) error {
+	b.count.packetsIn.Add(1)
+	b.relieve()
+	if packet[0] == packets.Pingreq<<4 { // all that comes of most clients for hours
+		_, err := c.Write(pong)
+		return err
+	}
+	pk, err := decode(packet, c.version)
+	if err != nil {
+		return err
+	}
+	switch pk.FixedHeader.Type {
+	case packets.Publish:
+		return b.publish(c, pk)
+	case packets.Pubrel:
+		c.release(pk.PacketID)
+		return nil
+	case packets.Puback, packets.Pubcomp:
+		b.backlogs.settled(c.session, pk.PacketID)
+		c.acked(pk.PacketID)
+	case packets.Pubrec:
+		if pk.ReasonCode >= packets.ErrUnspecifiedError.Code {
+			c.acked(pk.PacketID)
+		} else {
+			b.backlogs.received(c.session, pk.PacketID)
+		}
+	case packets.Subscribe, packets.Unsubscribe:
+		pk = c.hideID(pk)
+	case packets.Disconnect:
+		if pk, err = b.farewell(c, pk); err != nil {
+			return err
+		}
+	}
+	return b.process(c, cl, pk)
+}
+
+// process lets the library do what a packet asks for.
+func (b *Broker) process(c *conn, cl *mqtt.Client, pk packets.Packet) error {
+	err := b.server.InjectPacket(cl, pk)
+	var code packets.Code
+	if errors.As(err, &code) && code.Code >= packets.ErrUnspecifiedError.Code && c.version == 5 {
+		return b.disconnect(cl, code)
+	}
+	return err
+}
