@@ -20,12 +20,16 @@ const (
 	// outLimit is how many bytes may wait to be written to a client before it
 	// counts as too slow and is closed. See crowdedOut for all clients together.
 	outLimit = 8 << 20
-	// keptOut is the largest write buffer kept between writes.
+	// keptOut is the largest write buffer used again.
 	keptOut = 64 << 10
 	// slowPacket: while more bytes than this are missing of a packet, what
 	// arrives counts as a sign of life, as in Mosquitto.
 	slowPacket = 1000
 )
+
+// outBuffers has *[]byte, empty, of up to keptOut bytes. Clients share them, since
+// to most of them there is nothing to write.
+var outBuffers sync.Pool
 
 var errSlow = errors.New("slow consumer: too many bytes wait to be written")
 
@@ -197,6 +201,9 @@ func (c *conn) append(b []byte) error {
 	if len(b) == 0 {
 		return nil
 	}
+	if c.out == nil {
+		c.out = outBuffer()
+	}
 	c.out = append(c.out, b...)
 	c.queued += len(b)
 	if !c.writing {
@@ -251,11 +258,28 @@ func (c *conn) flush() {
 			c.end()
 		}
 	}
-	if len(c.out) == 0 && cap(c.out) > keptOut {
-		c.out = nil
+	if len(c.out) == 0 {
+		shareOut(c.out)
+		shareOut(c.spare)
+		c.out, c.spare = nil, nil
 	}
 	c.writing = false
 	c.moved.Broadcast()
+}
+
+// outBuffer returns an empty buffer, of any size or nil.
+func outBuffer() []byte {
+	if b, ok := outBuffers.Get().(*[]byte); ok {
+		return *b
+	}
+	return nil
+}
+
+// shareOut lets others use an empty buffer.
+func shareOut(b []byte) {
+	if 0 < cap(b) && cap(b) <= keptOut {
+		outBuffers.Put(&b)
+	}
 }
 
 // end wakes the reader, and gives what is being written a little time; c.mu is

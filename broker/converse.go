@@ -170,14 +170,19 @@ func (b *Broker) inherit(cl *mqtt.Client) bool {
 	return true
 }
 
-// handle does what a packet asks for. An error ends the connection.
+// handle answers a packet. An error ends the connection.
 func (b *Broker) handle(c *conn, cl *mqtt.Client, packet []byte) error {
 	b.count.packetsIn.Add(1)
 	b.relieve()
-	if packet[0] == packets.Pingreq<<4 { // all that comes of most clients for hours
+	if packet[0] == packets.Pingreq<<4 { // what most clients send for hours
 		_, err := c.Write(pong)
 		return err
 	}
+	return b.obey(c, cl, packet)
+}
+
+// obey does what a packet asks for.
+func (b *Broker) obey(c *conn, cl *mqtt.Client, packet []byte) error {
 	pk, err := decode(packet, c.version)
 	if err != nil {
 		return err

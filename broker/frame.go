@@ -23,11 +23,8 @@ const (
 	sharedBuffer = 16 << 10
 )
 
-// sharedBuffers has *[]byte of sharedBuffer bytes.
-var sharedBuffers = sync.Pool{New: func() any {
-	b := make([]byte, 0, sharedBuffer)
-	return &b
-}}
+// sharedBuffers has *[sharedBuffer]byte.
+var sharedBuffers = sync.Pool{New: func() any { return new([sharedBuffer]byte) }}
 
 var errNotMQTT = errors.New("the first packet is no CONNECT")
 
@@ -36,9 +33,9 @@ var errNotMQTT = errors.New("the first packet is no CONNECT")
 // for bytes that were not sent.
 type frames struct {
 	buf    []byte
-	shared *[]byte // buf is a part of it, or nil
-	start  int     // what is before has been passed on
-	whole  int     // whole packets end here
+	shared *[sharedBuffer]byte // buf is in it, unless nil
+	start  int                 // what is before has been passed on
+	whole  int                 // whole packets end here
 
 	v5 bool // the CONNECT said so
 
@@ -75,8 +72,8 @@ func (f *frames) space() []byte {
 func (f *frames) sharedSpace() []byte {
 	f.compact()
 	if f.shared == nil && len(f.buf) < sharedBuffer {
-		f.shared = sharedBuffers.Get().(*[]byte)
-		f.buf = append((*f.shared)[:0], f.buf...)
+		f.shared = sharedBuffers.Get().(*[sharedBuffer]byte)
+		f.buf = append(f.shared[:0], f.buf...)
 	}
 	return f.space()
 }
