@@ -69,6 +69,7 @@ type conn struct {
 	will        *will
 	session     *session
 	client      *mqtt.Client
+	admitted    bool // counted as connected
 	turn        bool // this connection holds session.turn
 	gated       bool // this connection holds session.gate
 	welcome     bool // the CONNACK was sent

@@ -13,34 +13,41 @@ import (
 // pong is a PINGRESP.
 var pong = []byte{packets.Pingresp << 4, 0}
 
-// converse speaks MQTT with a client until its connection is over, in place of
-// the library (attachClient, server.go:406 in v2.7.9), which takes two
-// goroutines, 24 KB for their stacks and 2 KB for a buffer as long as a client
-// is connected, however silent it is. What is on the stack here while nothing
-// comes is there for every client: what a packet needs is left to functions of
-// their own.
-func (b *Broker) converse(c *conn) error {
-	cl := b.server.NewClient(nil, "", "", false) // for a connection it makes a buffer
-	cl.Net.Conn = c
-	defer cl.Stop(nil)
-	packet, err := c.next()
-	if err == nil {
-		err = b.admit(c, cl, packet)
+// begin brings a connection to the point where its client is let in.
+func (b *Broker) begin(c *conn) error {
+	if err := b.open(c); err != nil {
+		return err
 	}
+	c.client = b.server.NewClient(nil, "", "", false) // for a connection it makes a buffer
+	c.client.Net.Conn = c
+	packet, err := c.next()
 	if err != nil {
 		return err
 	}
-	connected := &b.server.Info.ClientsConnected
-	atomic.AddInt64(connected, 1)
-	defer atomic.AddInt64(connected, -1)
-	err = b.welcome(c, cl)
-	for err == nil && !cl.Closed() {
-		if packet, err = c.next(); err == nil {
-			err = b.handle(c, cl, packet)
+	if err := b.admit(c, packet); err != nil {
+		return err
+	}
+	c.admitted = true
+	atomic.AddInt64(&b.server.Info.ClientsConnected, 1)
+	return b.welcome(c)
+}
+
+// converse answers a client until its connection is over, in place of the
+// library (attachClient, server.go:406 in v2.7.9), which takes two goroutines,
+// 20 KB for their stacks and 2 KB for a buffer as long as a client is connected,
+// however silent it is. What is on the stack here while nothing comes is there
+// for every client: what a packet needs is left to functions of their own.
+func (b *Broker) converse(c *conn) error {
+	for !c.client.Closed() {
+		packet, err := c.next()
+		if err == nil {
+			err = b.handle(c, packet)
+		}
+		if err != nil {
+			return err
 		}
 	}
-	cl.Stop(err)
-	return err
+	return nil
 }
 
 // decode reads a whole packet of a client that speaks this version of MQTT. The
@@ -81,7 +88,7 @@ func decode(packet []byte, version byte) (pk packets.Packet, err error) {
 }
 
 // admit decides on a CONNECT. Who is not let in is told why.
-func (b *Broker) admit(c *conn, cl *mqtt.Client, packet []byte) error {
+func (b *Broker) admit(c *conn, packet []byte) error {
 	b.count.packetsIn.Add(1)
 	b.relieve() // whoever makes work waits with the others
 	pk, err := decode(packet, 0)
@@ -90,6 +97,7 @@ func (b *Broker) admit(c *conn, cl *mqtt.Client, packet []byte) error {
 	}
 	pk = c.connect(pk)
 	pk.Connect.ClientIdentifier = strings.Clone(pk.Connect.ClientIdentifier) // it would keep all of the packet
+	cl := c.client
 	cl.ParseConnect("", pk)
 	code := pk.ConnectValidate()
 	switch {
@@ -124,7 +132,8 @@ func (b *Broker) letIn(c *conn, id string, pk packets.Packet) bool {
 
 // welcome gives a client its session and the CONNACK. It may wait for the
 // client's previous connection to end.
-func (b *Broker) welcome(c *conn, cl *mqtt.Client) error {
+func (b *Broker) welcome(c *conn) error {
+	cl := c.client
 	b.attach(c, cl, cl.Properties.Clean)
 	present := b.inherit(cl)
 	b.server.Clients.Add(cl)
@@ -171,18 +180,18 @@ func (b *Broker) inherit(cl *mqtt.Client) bool {
 }
 
 // handle answers a packet. An error ends the connection.
-func (b *Broker) handle(c *conn, cl *mqtt.Client, packet []byte) error {
+func (b *Broker) handle(c *conn, packet []byte) error {
 	b.count.packetsIn.Add(1)
 	b.relieve()
 	if packet[0] == packets.Pingreq<<4 { // what most clients send for hours
 		_, err := c.Write(pong)
 		return err
 	}
-	return b.obey(c, cl, packet)
+	return b.obey(c, packet)
 }
 
 // obey does what a packet asks for.
-func (b *Broker) obey(c *conn, cl *mqtt.Client, packet []byte) error {
+func (b *Broker) obey(c *conn, packet []byte) error {
 	pk, err := decode(packet, c.version)
 	if err != nil {
 		return err
@@ -209,15 +218,15 @@ func (b *Broker) obey(c *conn, cl *mqtt.Client, packet []byte) error {
 			return err
 		}
 	}
-	return b.process(c, cl, pk)
+	return b.process(c, pk)
 }
 
 // process lets the library do what a packet asks for.
-func (b *Broker) process(c *conn, cl *mqtt.Client, pk packets.Packet) error {
-	err := b.server.InjectPacket(cl, pk)
+func (b *Broker) process(c *conn, pk packets.Packet) error {
+	err := b.server.InjectPacket(c.client, pk)
 	var code packets.Code
 	if errors.As(err, &code) && code.Code >= packets.ErrUnspecifiedError.Code && c.version == 5 {
-		return b.disconnect(cl, code)
+		return b.disconnect(c.client, code)
 	}
 	return err
 }

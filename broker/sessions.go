@@ -14,7 +14,7 @@ import (
 // two that overlap, and may forget the new one.
 func (b *Broker) attach(c *conn, cl *mqtt.Client, clean bool) {
 	s := b.reserve(cl.ID)
-	c.session, c.client = s, cl
+	c.session = s
 	s.turn <- struct{}{}
 	c.turn = true
 
