@@ -93,7 +93,7 @@ func New(cfg Config, log *slog.Logger) (*Broker, error) {
 		conns:    map[*conn]struct{}{},
 	}
 	b.server = mqtt.New(&mqtt.Options{
-		Capabilities:           capabilities(cfg),
+		Capabilities:           capabilities(),
 		Logger:                 slog.New(libraryLog{log.Handler()}),
 		SysTopicResendInterval: math.MaxInt32, // s: never, see silenceSys
 	})
@@ -103,9 +103,8 @@ func New(cfg Config, log *slog.Logger) (*Broker, error) {
 	return b, nil
 }
 
-func capabilities(cfg Config) *mqtt.Capabilities {
+func capabilities() *mqtt.Capabilities {
 	c := mqtt.NewDefaultServerCapabilities()
-	c.MaximumClients = int64(cfg.MaxConnections)
 	c.MaximumMessageExpiryInterval = 0 // the default makes retained messages vanish after a day
 	c.ReceiveMaximum = receiveMaximum
 	c.TopicAliasMaximum = topicAliases

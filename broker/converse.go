@@ -97,32 +97,27 @@ func (b *Broker) admit(c *conn, packet []byte) error {
 	}
 	pk = c.connect(pk)
 	pk.Connect.ClientIdentifier = strings.Clone(pk.Connect.ClientIdentifier) // it would keep all of the packet
-	cl := c.client
-	cl.ParseConnect("", pk)
+	c.client.ParseConnect("", pk)
 	code := pk.ConnectValidate()
 	switch {
 	case atomic.LoadInt64(&b.server.Info.ClientsConnected) >= int64(b.cfg.MaxConnections):
-		code = packets.ErrServerBusy
-		if c.version < 5 {
-			code = packets.ErrServerUnavailable
-		}
-		_ = b.server.SendConnack(cl, code, false, nil) // it ends anyhow
-		return packets.ErrServerBusy
-	case code == packets.CodeSuccess && c.version < 5 && !pk.Connect.Clean && pk.Connect.ClientIdentifier == "":
+		c.refusal, code = refuseBusy, packets.ErrServerBusy
+	case code != packets.CodeSuccess:
+	case c.version < 5 && !pk.Connect.Clean && pk.Connect.ClientIdentifier == "": // MQTT 3.1.1, 3.1.3.1
 		code = packets.ErrUnspecifiedError
-	case code == packets.CodeSuccess && !b.letIn(c, cl.ID, pk):
+	case !b.letIn(c, pk):
 		code = packets.ErrBadUsernameOrPassword
 	}
 	if code == packets.CodeSuccess {
 		return nil
 	}
-	_ = b.server.SendConnack(cl, code, false, nil)
+	_ = b.server.SendConnack(c.client, code, false, nil) // the connection ends in any case
 	return code
 }
 
 // letIn decides who gets in, before anything is done for it.
-func (b *Broker) letIn(c *conn, id string, pk packets.Packet) bool {
-	if why := b.login(c, id, pk); why != nil {
+func (b *Broker) letIn(c *conn, pk packets.Packet) bool {
+	if why := b.login(c, c.client.ID, pk); why != nil {
 		b.refuse(c, why, string(pk.Connect.Username))
 	} else if c.will != nil && b.tooDeep(c, c.will.packet.TopicName) {
 		c.refusal = refuseWill
