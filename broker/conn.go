@@ -33,12 +33,10 @@ var outBuffers sync.Pool
 
 var errSlow = errors.New("slow consumer: too many bytes wait to be written")
 
-// A conn is a client's network connection as the library sees it. Write never
-// blocks: it appends to a bounded buffer, which a goroutine that lives as long
-// as there is something to write empties with as few system calls as it can.
-// Read yields whole packets and keeps the time limits. Deadlines set by the
-// library are ignored, since it sets them for writing as well and overflows
-// above a keepalive of 43690 s (clients.go:265 in v2.7.9).
+// A conn is a client's network connection. Write, which the library calls too,
+// never blocks: it appends to a bounded buffer, which a goroutine that lives as
+// long as there is something to write empties with as few system calls as it
+// can. next yields whole packets and keeps the time limits.
 type conn struct {
 	net.Conn
 	socket   net.Conn // under Conn; to close it never waits
@@ -323,12 +321,3 @@ func (c *conn) finish(code packets.Code) {
 	c.mu.Unlock()
 	_ = c.Conn.Close() // TLS may have to wait until its last word is written
 }
-
-// SetDeadline does nothing: the connection keeps its own time limits.
-func (c *conn) SetDeadline(time.Time) error { return nil }
-
-// SetReadDeadline does nothing.
-func (c *conn) SetReadDeadline(time.Time) error { return nil }
-
-// SetWriteDeadline does nothing.
-func (c *conn) SetWriteDeadline(time.Time) error { return nil }

@@ -174,26 +174,36 @@ func (b *Broker) inherit(cl *mqtt.Client) bool {
 	return true
 }
 
-// handle answers a packet. An error ends the connection.
+// handle answers a packet. An error ends the connection. What comes often does
+// not grow the stack to what obey needs.
 func (b *Broker) handle(c *conn, packet []byte) error {
 	b.count.packetsIn.Add(1)
 	b.relieve()
-	if packet[0] == packets.Pingreq<<4 { // what most clients send for hours
+	switch {
+	case packet[0] == packets.Pingreq<<4:
 		_, err := c.Write(pong)
 		return err
+	case packet[0]>>4 == packets.Publish:
+		return b.takePublish(c, packet)
 	}
 	return b.obey(c, packet)
 }
 
-// obey does what a packet asks for.
+func (b *Broker) takePublish(c *conn, packet []byte) error {
+	pk, err := decode(packet, c.version)
+	if err != nil {
+		return err
+	}
+	return b.publish(c, pk)
+}
+
+// obey does what a packet asks for that is no PUBLISH.
 func (b *Broker) obey(c *conn, packet []byte) error {
 	pk, err := decode(packet, c.version)
 	if err != nil {
 		return err
 	}
 	switch pk.FixedHeader.Type {
-	case packets.Publish:
-		return b.publish(c, pk)
 	case packets.Pubrel:
 		c.release(pk.PacketID)
 		return nil

@@ -28,9 +28,8 @@ var sharedBuffers = sync.Pool{New: func() any { return new([sharedBuffer]byte) }
 
 var errNotMQTT = errors.New("the first packet is no CONNECT")
 
-// frames collects what arrives and passes on whole packets only, so that the
-// library, which allocates a packet's announced length at once, never does so
-// for bytes that were not sent.
+// frames collects what arrives and passes on whole packets only, so that nothing
+// is allocated for bytes that were not sent.
 type frames struct {
 	buf    []byte
 	shared *[sharedBuffer]byte // buf is in it, unless nil

@@ -95,8 +95,8 @@ func TestKeepaliveEndsAHalfOpenConnection(t *testing.T) {
 		keepalive uint16
 		want      time.Duration
 	}{
-		"short":                             {10, 15 * time.Second},
-		"beyond what the library can count": {65535, 98302500 * time.Millisecond},
+		"short":   {10, 15 * time.Second},
+		"longest": {65535, 98302500 * time.Millisecond},
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {

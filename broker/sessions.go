@@ -138,9 +138,7 @@ func (b *Broker) drop(s *session) {
 	}
 }
 
-// cleanUp does what the library does at the end of a session, for a connection
-// that ended before the library came that far: the client was gone before its
-// CONNACK, or there was a fault.
+// cleanUp forgets a client whose session is over, unless it has come back.
 func (b *Broker) cleanUp(cl *mqtt.Client) {
 	if known, ok := b.server.Clients.Get(cl.ID); ok && known == cl {
 		b.forget(cl)
