@@ -1,6 +1,7 @@
 package broker
 
 import (
+	"errors"
 	"io"
 	"os"
 	"syscall"
@@ -45,9 +46,9 @@ func (r *receiver) read(fd uintptr) bool {
 	for {
 		r.n, r.err = syscall.Read(int(fd), r.in.sharedSpace())
 		switch {
-		case r.err == syscall.EINTR:
+		case errors.Is(r.err, syscall.EINTR):
 			continue
-		case r.err == syscall.EAGAIN:
+		case errors.Is(r.err, syscall.EAGAIN):
 			r.in.rest()
 			return false
 		case r.err != nil:
