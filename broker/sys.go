@@ -137,11 +137,11 @@ func (s *sys) say(name, value string) {
 		return
 	}
 	s.said[name] = value
-	_ = s.broker.deliver(&packets.Packet{
+	s.broker.publishOwn(packets.Packet{
 		FixedHeader: packets.FixedHeader{Type: packets.Publish, Qos: sysQoS, Retain: true},
 		TopicName:   sysRoot + name,
 		Payload:     []byte(value),
-	}, "", 5) // the gateway's own are always kept
+	})
 }
 
 // heapBytes is the memory in use by objects, those included that are garbage
