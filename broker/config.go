@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"strings"
 	"time"
+
+	"github.com/cockroachdb/pebble/vfs"
 )
 
 // Access names the files that say who clients are and what they may do.
@@ -41,6 +43,8 @@ type Config struct {
 	// SysInterval is how often the figures below $SYS are published, 1 s or
 	// more; 0 is never.
 	SysInterval time.Duration `toml:"sys_interval"`
+	// disk is the file system below Dir; nil is the machine's.
+	disk vfs.FS
 	// Version is what $SYS/broker/version says of the gateway.
 	Version string `toml:"-"`
 }

@@ -63,9 +63,12 @@ func (b *Broker) storeSession(c *conn, w *will, away time.Time) {
 	b.store.submit(e, true)
 }
 
-// storeAway is storeSession for one that is away, and has no will any more.
+// storeAway is storeSession for one that has no will any more, if it is still
+// away.
 func (b *Broker) storeAway(s *session) {
-	if c := b.recipient(s.id); c != nil && c.session == s {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if c := b.recipient(s.id); c != nil && c.session == s && s.refs == 0 {
 		b.storeSession(c, nil, s.away)
 	}
 }
@@ -76,7 +79,7 @@ func (b *Broker) storeSubscriptions(c *conn, filters []packets.Subscription, cod
 	if number == 0 {
 		return
 	}
-	w := &edit{}
+	w := &edit{isNew: true}
 	for i, f := range filters {
 		if granted, ok := c.granted[i]; ok {
 			f = granted
@@ -101,20 +104,23 @@ func (b *Broker) dropSubscriptions(c *conn, filters []packets.Subscription) {
 	b.waitFor(c, w)
 }
 
-// waitFor waits until w is on disk. While the disk fails it ends the client's
-// connection instead.
+// waitFor waits until w is on disk, or ends the client's connection where it
+// cannot be.
 func (b *Broker) waitFor(c *conn, w *edit) {
-	if b.store.failed() {
-		_ = b.disconnect(c.client, packets.ErrServerUnavailable)
+	if b.store.failed() || b.store.wait(w, c.closed) != nil {
+		_ = b.disconnect(c.client, packets.ErrQuotaExceeded)
 	}
-	_ = b.store.wait(w, c.closed) // an error comes with the end of the connection
 }
 
 func encodeMark(mark uint64) []byte { return binary.BigEndian.AppendUint64(nil, mark) }
 
 // restore opens the store and takes up what it has.
 func (b *Broker) restore() error {
-	st, err := openStore(b.cfg.Dir, vfs.Default, b.log)
+	disk := b.cfg.disk
+	if disk == nil {
+		disk = vfs.Default
+	}
+	st, err := openStore(b.cfg.Dir, disk, b.log)
 	if err != nil {
 		return err
 	}
@@ -273,7 +279,7 @@ func (b *Broker) loadDeliveries() error {
 }
 
 func (b *Broker) loadRetained() error {
-	expiredOnes := &edit{}
+	gone := &edit{}
 	err := b.store.each(retainedPrefix, func(key, value []byte) error {
 		if len(value) == 0 {
 			return errRecord
@@ -284,12 +290,15 @@ func (b *Broker) loadRetained() error {
 		}
 		pk.FixedHeader.Qos, pk.FixedHeader.Retain = min(value[0], 2), true
 		if expired(&pk) {
-			expiredOnes.delete(append([]byte(nil), key...))
+			gone.delete(append([]byte(nil), key...))
 			return nil
 		}
-		return b.retain(pk, nil)
+		if b.retain(pk, nil) != nil {
+			gone.delete(append([]byte(nil), key...)) // there is no room any more
+		}
+		return nil
 	})
-	b.store.submit(expiredOnes, true)
+	b.store.submit(gone, true)
 	b.restored = nil
 	return err
 }
