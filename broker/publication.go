@@ -276,4 +276,7 @@ func (o *outbox) refuse(t *target, p *publication) {
 	o.load.Add(-1)
 	o.payloads -= int64(len(p.packet.Payload))
 	o.disk -= int64(p.cost)
+	if p.in.session == nil { // nobody will send it again
+		o.broker.dropped(o.id, 1)
+	}
 }
