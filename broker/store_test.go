@@ -260,7 +260,7 @@ func TestSessionExpiryGoesOnWhileTheGatewayIsDown(t *testing.T) {
 }
 
 func TestQueueMayBeLongerThanMemory(t *testing.T) {
-	const n = 3 * outboxMessages
+	const n = outboxMessages * 5 / 4
 	g := start(t)
 	g.leave("sub", "a")
 	c := g.dial(mqtttest.Options{ID: "p"})
