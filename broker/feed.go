@@ -28,7 +28,7 @@ func (o *outbox) feed() {
 // resume is feed for a client that comes back: what it acknowledged last is off
 // the disk before that is read; o.mu is held.
 func (o *outbox) resume() {
-	c := o.client.Net.Conn.(*conn)
+	c, upTo := o.client.Net.Conn.(*conn), o.last
 	o.feeding = c.run(func() {
 		err := o.broker.store.flush(c.closed)
 		o.mu.Lock()
@@ -37,7 +37,7 @@ func (o *outbox) resume() {
 			o.mu.Unlock()
 			return
 		}
-		o.arrived = o.last
+		o.arrived = max(o.arrived, upTo)
 		o.mu.Unlock()
 		o.eat(c.client)
 	})

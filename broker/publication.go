@@ -252,12 +252,12 @@ func (o *outbox) arrive(t *target, p *publication) {
 		} else {
 			o.pump()
 		}
-	default: // its connection ended before it was sent
+	case o.client == nil: // its connection ended before it was sent
 		d.committed = true
 		w := &edit{}
-		if o.unsend(w, d); len(w.ops) > 0 {
-			o.broker.store.submit(w, true)
-		}
+		o.unsend(w, d)
+		o.broker.store.submit(w, true)
+	default: // the connection after that reads it from the disk
 		o.feed()
 	}
 }
