@@ -32,6 +32,7 @@ type fanout struct {
 	subs     map[string]packets.Subscription // by client identifier
 	partial  error                           // what the publisher is told though it is taken
 	accepted bool                            // by accept
+	keep     bool                            // it is to be retained, on disk as well; subs are not known yet
 }
 
 // fanOut begins the delivery of a publish, and has f say how it goes on. Unless
@@ -40,6 +41,7 @@ func (b *Broker) fanOut(in *inbound, f *fanout) (now bool) {
 	retain := in.packet.FixedHeader.Retain
 	if retain && b.store != nil && in.client != "" {
 		f.take(in)
+		f.keep = true
 		b.storePublication(in, f)
 		return false
 	}

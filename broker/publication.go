@@ -95,7 +95,7 @@ func (b *Broker) storePublication(in *inbound, f *fanout) {
 	b.finisher.pending.Add(1)
 	b.storing.Lock()
 	defer b.storing.Unlock()
-	if f.subs == nil {
+	if f.keep {
 		p.before = b.retainedOn(f.packet.TopicName)
 		if err := b.retain(f.packet, w); err != nil {
 			p.partial = fmt.Errorf("%w: %w", checks.ErrPartial, err)
