@@ -2,45 +2,19 @@ package broker
 
 import (
 	"fmt"
-	"io/fs"
 	"strings"
-	"sync/atomic"
-	"syscall"
 	"testing"
 
-	"github.com/cockroachdb/pebble/vfs"
-	"github.com/cockroachdb/pebble/vfs/errorfs"
-
 	"checkbus/internal/mqtttest"
+	"checkbus/internal/realtest"
 )
-
-// A brokenDisk fails all writes with ENOSPC, beginning with the left-th from
-// when it is set, until it is mended.
-type brokenDisk struct {
-	vfs.FS
-	left atomic.Int64 // writes until the first failure; negative: it fails
-}
-
-func newBrokenDisk() *brokenDisk {
-	d := &brokenDisk{}
-	d.mend()
-	d.FS = errorfs.Wrap(vfs.Default, errorfs.InjectorFunc(func(op errorfs.Op, path string) error {
-		if op.OpKind() == errorfs.OpKindWrite && op != errorfs.OpFileClose && d.left.Add(-1) < 0 {
-			return &fs.PathError{Op: "write", Path: path, Err: syscall.ENOSPC}
-		}
-		return nil
-	}))
-	return d
-}
-
-func (d *brokenDisk) mend() { d.left.Store(1 << 40) }
 
 // Wherever the disk fails, what needs it is refused, what does not goes on, and
 // what was acknowledged is there when the disk works again.
 func TestMessagesSurviveADiskThatFails(t *testing.T) {
 	for _, after := range []int64{0, 1, 2, 5, 13, 34} {
 		t.Run(fmt.Sprint(after), func(t *testing.T) {
-			disk := newBrokenDisk()
+			disk := realtest.NewBrokenDisk()
 			g := start(t, func(c *Config) { c.disk = disk })
 			g.leave("sub", "a/#")
 			other := g.subscriber("plain")
@@ -51,7 +25,7 @@ func TestMessagesSurviveADiskThatFails(t *testing.T) {
 			}
 			publish(1, "a/kept")
 			var acked []string
-			disk.left.Store(after)
+			disk.BreakAfter(after)
 			id := uint16(2)
 			for ; publish(id, "a/b") == 0; id++ {
 				acked = append(acked, fmt.Sprint(id))
@@ -63,7 +37,7 @@ func TestMessagesSurviveADiskThatFails(t *testing.T) {
 				t.Error("a message that needs no disk is not delivered")
 			}
 			g.publish("nagios/web1", "a result")
-			disk.mend()
+			disk.Mend()
 			eventually(t, "the store works again", func() bool { return !g.store.failed() })
 			if publish(id+3, "a/b") != 0 {
 				t.Fatal("refused after the disk was mended")
