@@ -16,22 +16,24 @@ BIN = $(CURDIR)/.bin
 LINT = $(BIN)/golangci-lint-$(GOLANGCI_LINT_VERSION)
 BENCHSTAT = $(BIN)/benchstat-$(BENCHSTAT_VERSION)
 
-.PHONY: help deps build check test bench fuzz clean
+.PHONY: help deps build check test bench bench-plain fuzz console clean
 
 help:
 	@echo 'make deps    install the programs that the tests run (apt-get)'
-	@echo 'make build   build checkbus and check_mqtt here'
+	@echo 'make build   build checkbus and check_mqtt here, as static binaries'
 	@echo 'make check   gofmt, go vet, golangci-lint'
 	@echo 'make test    all tests, against the real Nagios, Icinga 2 and Mosquitto'
 	@echo 'make bench   all benchmarks (BENCH=regexp, BENCHCOUNT=3)'
+	@echo 'make bench-plain  of these, checkbus and Mosquitto as plain brokers'
 	@echo 'make fuzz    every fuzz test for FUZZTIME=30s'
+	@echo 'make console build the page that checkbus has in it, after a change of its source'
 	@echo 'make clean   remove what was built'
 
 deps:
 	@.ci/deps
 
 build:
-	$(GO) build -o . ./cmd/...
+	CGO_ENABLED=0 $(GO) build -trimpath -ldflags '-s -w' -o . ./cmd/...
 
 check: $(LINT)
 	@unformatted=$$(gofmt -l .); if [ -n "$$unformatted" ]; then \
@@ -45,10 +47,15 @@ test: deps
 # One round after another, so that what is compared alternates.
 bench: deps $(BENCHSTAT)
 	@for round in $$(seq $(BENCHCOUNT)); do \
-		$(BENCHTEST) -benchtime 1x -timeout 60m ./internal/bench || exit 1; \
+		$(BENCHTEST) -skip PlainMessages -benchtime 1x -timeout 60m ./internal/bench || exit 1; \
 	done > $(BENCHOUT) || { cat $(BENCHOUT); exit 1; }
 	@$(BENCHTEST) -benchmem $$($(GO) list ./... | grep -v /internal/bench) >> $(BENCHOUT) || { cat $(BENCHOUT); exit 1; }
 	$(BENCHSTAT) -col /pipeline $(BENCHOUT)
+	$(if $(filter .,$(BENCH)),$(MAKE) bench-plain)
+
+# As a plain broker beside Mosquitto: rounds in turn, and tables for the README.
+bench-plain: deps
+	CHECKBUS_REAL=require $(GO) test -run '^$$' -bench PlainMessages -benchtime $(BENCHCOUNT)x -timeout 20m ./internal/bench
 
 fuzz:
 	@for pkg in $$($(GO) list ./...); do \
@@ -57,6 +64,10 @@ fuzz:
 			$(GO) test -run '^$$' -fuzz "^$$name\$$" -fuzztime $(FUZZTIME) $$pkg || exit 1; \
 		done; \
 	done
+
+# What npm builds is committed, so that Go alone builds checkbus.
+console: deps
+	npm run build --prefix internal/web/console
 
 clean:
 	rm -rf checkbus check_mqtt $(BIN)

@@ -52,6 +52,8 @@ type rights struct {
 	local  bool   // came over loopback or a Unix socket
 	stamp  string // of the password that it knew, see Passwords.stamp
 	access *atomic.Pointer[access]
+
+	readsOnly bool // may publish nothing
 }
 
 // isLocal reports whether the client is on this machine. What a load balancer
@@ -72,7 +74,7 @@ func isLocal(peer net.Addr) bool {
 
 // mayWrite reports whether the connection may publish to topic.
 func (r rights) mayWrite(topic string) bool {
-	return !Reserved(topic) && r.allows(true, topic)
+	return !r.readsOnly && !Reserved(topic) && r.allows(true, topic)
 }
 
 // mayRead reports whether the connection may receive what is published on
@@ -110,8 +112,7 @@ func (b *Broker) Reload() error {
 	errs := []error{err}
 	for i, ln := range b.listeners {
 		if ln.certificates != nil {
-			_, err := ln.certificates.reload(true)
-			errs = append(errs, inListener(i, err))
+			errs = append(errs, inListener(i, ln.certificates.Reload()))
 		}
 	}
 	return errors.Join(errs...)

@@ -115,11 +115,7 @@ func (a *Attempts) Succeeded(address netip.Addr, user string) {
 
 // keys are those of the user at address, and of the address.
 func (a *Attempts) keys(address netip.Addr, user string) [2]attemptKey {
-	address = address.Unmap().WithZone("")
-	if address.Is6() {
-		network, _ := address.Prefix(64) // never fails
-		address = network.Addr()
-	}
+	address = holderOf(address)
 	return [2]attemptKey{{address, maphash.String(a.seed, user) | 1}, {address, 0}}
 }
 

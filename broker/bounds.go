@@ -22,7 +22,7 @@ func (b *Broker) dropped(client string, n int) {
 	}
 	atomic.AddInt64(&b.server.Info.InflightDropped, int64(n))
 	if b.queueFull.now() {
-		b.log.Warn("oldest messages for a client dropped, too many wait", "client", client)
+		b.log.Warn("oldest messages for a client dropped, too many wait", "client", client, "count", b.queueFull.count())
 	}
 }
 

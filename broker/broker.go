@@ -52,7 +52,8 @@ type Broker struct {
 	listeners  []*listener
 	clients    sync.WaitGroup // goroutines of connections
 	finisher   *finisher
-	stopping   chan struct{} // closed when Run is about to end
+	running    atomic.Bool   // Run takes connections
+	stopping   chan struct{} // closed when Run is about to end, b.mu held
 	count      counters
 	sequence   atomic.Int64 // of messages delivered
 	retaining  sync.Mutex   // held by retain
@@ -64,9 +65,16 @@ type Broker struct {
 	stored     atomic.Int64 // sessions that are
 	storing    sync.Mutex   // held by storePublication
 	storingOwn atomic.Int32 // the gateway's own publishes that go to disk before they go on
+	routes     routes
 	crowd      crowd
+	ackTime    ackTime
 
-	acceptFailed, panicked, slowed, loginRefused, handshakeFailed, retainRefused, queueFull, readFailed seldom
+	addresses addresses
+
+	// What is logged now and then only.
+	acceptFailed, panicked, slowed, loginRefused, handshakeFailed, retainRefused               seldom
+	full, addressCrowded, proxyRefused, packetRefused, connectLate, topicRefused, rateExceeded seldom
+	queueFull, readFailed                                                                      seldom
 
 	mu       sync.Mutex
 	sessions map[string]*session // by client identifier
@@ -144,15 +152,18 @@ func (b *Broker) Run(ctx context.Context) error {
 	var finishing, accepting sync.WaitGroup
 	finishing.Go(b.finish)
 	finishing.Go(b.keepTime)
-	finishing.Go(b.watchCertificates)
+	finishing.Go(func() { b.watchCertificates(ctx) })
 	finishing.Go(b.publishSys)
 	for _, ln := range b.listeners {
 		accepting.Go(func() { b.acceptFrom(ln) })
 		b.log.Info("listening", "address", ln.Addr().String(), "transport", ln.settings.transport())
 	}
+	b.running.Store(true)
 
 	<-ctx.Done()
+	b.mu.Lock()
 	close(b.stopping)
+	b.mu.Unlock()
 	b.closeListeners()
 	accepting.Wait()
 	b.drain()

@@ -3,9 +3,11 @@ package broker
 import (
 	"errors"
 	"fmt"
+	"net"
 	"strings"
 	"time"
 
+	"checkbus/internal/listen"
 	"github.com/cockroachdb/pebble/vfs"
 )
 
@@ -40,9 +42,24 @@ type Config struct {
 	// MaxStored is how many bytes of messages may wait on disk for all clients,
 	// 1 MiB or more.
 	MaxStored int64 `toml:"-"`
+	// MaxConnectionsPerAddress is how many connections from one address, or from
+	// one IPv6 network of 64 bits, may be open at once; 0 is any. Those from this
+	// machine do not count.
+	MaxConnectionsPerAddress int `toml:"max_connections_per_address"`
+	// MaxRate is how many messages a second are taken from a client, after as many
+	// at once; 0 is any. One that sends more is read from more slowly.
+	MaxRate int `toml:"max_rate"`
+	// ConnectTimeout is how long a connection may take until its CONNECT is here,
+	// 1 s to 5 min.
+	ConnectTimeout time.Duration `toml:"connect_timeout"`
+	// MaxTopicLevels is how many slashes a client's topic or filter may have, 1 to
+	// 200.
+	MaxTopicLevels int `toml:"max_topic_levels"`
 	// SysInterval is how often the figures below $SYS are published, 1 s or
 	// more; 0 is never.
 	SysInterval time.Duration `toml:"sys_interval"`
+	// Sockets are those that systemd opened, by name, see listen.Sockets.
+	Sockets map[string]net.Listener `toml:"-"`
 	// disk is the file system below Dir; nil is the machine's.
 	disk vfs.FS
 	// Version is what $SYS/broker/version says of the gateway.
@@ -65,6 +82,8 @@ func Default() Config {
 		MaxConnections: 10_000,
 		Queue:          Queue{Messages: 100_000, Bytes: 64 << 20},
 		MaxStored:      1 << 30,
+		ConnectTimeout: 15 * time.Second,
+		MaxTopicLevels: 200,
 		SysInterval:    10 * time.Second,
 	}
 }
@@ -80,6 +99,12 @@ const (
 const (
 	leastQueue  = 64 << 10
 	leastStored = 1 << 20
+)
+
+// The bounds of connect_timeout.
+const (
+	leastConnectTimeout = time.Second
+	mostConnectTimeout  = 5 * time.Minute
 )
 
 // Validate returns every mistake in c, each named by its key.
@@ -111,6 +136,18 @@ func (c Config) Validate() error {
 	if c.MaxConnections < 1 {
 		errs = append(errs, fmt.Errorf("broker.max_connections: %d is not positive", c.MaxConnections))
 	}
+	if c.MaxConnectionsPerAddress < 0 {
+		errs = append(errs, fmt.Errorf("broker.max_connections_per_address: %d is negative", c.MaxConnectionsPerAddress))
+	}
+	if c.MaxRate < 0 || c.MaxRate > mostRate {
+		errs = append(errs, fmt.Errorf("broker.max_rate: %d is not in 0 to %d", c.MaxRate, mostRate))
+	}
+	if c.ConnectTimeout < leastConnectTimeout || c.ConnectTimeout > mostConnectTimeout {
+		errs = append(errs, fmt.Errorf("broker.connect_timeout: %v is not in %v to %v", c.ConnectTimeout, leastConnectTimeout, mostConnectTimeout))
+	}
+	if c.MaxTopicLevels < 1 || c.MaxTopicLevels > maxLevels {
+		errs = append(errs, fmt.Errorf("broker.max_topic_levels: %d is not in 1 to %d", c.MaxTopicLevels, maxLevels))
+	}
 	if c.Queue.Messages < 1 {
 		errs = append(errs, fmt.Errorf("broker.max_queued_messages: %d is not positive", c.Queue.Messages))
 	}
@@ -132,9 +169,9 @@ func (c Config) Check() error {
 	_, err := readAccess(c.Access, "", access{})
 	errs := []error{err}
 	for i, l := range c.Listeners {
-		certs, err := newCertificates(l)
+		certs, err := listen.ReadCertificates(l.files())
 		if certs != nil {
-			err = certs.validNow()
+			err = certs.ValidNow()
 		}
 		errs = append(errs, inListener(i, err))
 	}

@@ -24,7 +24,7 @@ func TestValidateNamesEveryMistake(t *testing.T) {
 		}
 		return c
 	}
-	but := func(change func(*Config)) Config {
+	with := func(change func(*Config)) Config {
 		c := Default()
 		change(&c)
 		return c
@@ -36,6 +36,8 @@ func TestValidateNamesEveryMistake(t *testing.T) {
 		"nothing at all": {Config{}, "listener: at least one is required\n" +
 			"broker.max_packet: 0 is not in 1024 to 268435455\n" +
 			"broker.max_connections: 0 is not positive\n" +
+			"broker.connect_timeout: 0s is not in 1s to 5m0s\n" +
+			"broker.max_topic_levels: 0 is not in 1 to 200\n" +
 			"broker.max_queued_messages: 0 is not positive\n" +
 			"broker.max_queued_bytes: 0 is less than 64KiB\n" +
 			"broker.max_stored: 0 is less than 1MiB"},
@@ -47,9 +49,15 @@ func TestValidateNamesEveryMistake(t *testing.T) {
 		"the same twice":   {listen("[::1]:1883", "[::1]:1883"), `listener[1].address: [::1]:1883 is listener[0]'s already`},
 		"any port twice":   {listen("127.0.0.1:0", "127.0.0.1:0"), ""},
 		"all kinds":        {listen("127.0.0.1:1883", "[::1]:1884", "unix:/run/mqtt"), ""},
-		"$SYS too often":   {but(func(c *Config) { c.SysInterval = 999 * time.Millisecond }), "broker.sys_interval: 999ms is neither 0s nor 1s or more"},
-		"$SYS never":       {but(func(c *Config) { c.SysInterval = 0 }), ""},
-		"packet too large": {but(func(c *Config) { c.MaxPacket = 268435456 }), "broker.max_packet: 268435456 is not in 1024 to 268435455"},
+		"$SYS too often":   {with(func(c *Config) { c.SysInterval = 999 * time.Millisecond }), "broker.sys_interval: 999ms is neither 0s nor 1s or more"},
+		"$SYS never":       {with(func(c *Config) { c.SysInterval = 0 }), ""},
+		"packet too large": {with(func(c *Config) { c.MaxPacket = 268435456 }), "broker.max_packet: 268435456 is not in 1024 to 268435455"},
+		"limits off":       {with(func(c *Config) { c.MaxRate, c.MaxConnectionsPerAddress = 0, 0 }), ""},
+		"limits below 0": {with(func(c *Config) { c.MaxRate, c.MaxConnectionsPerAddress = -1, -1 }), "broker.max_connections_per_address: -1 is negative\n" +
+			"broker.max_rate: -1 is not in 0 to 1000000"},
+		"limits too high": {with(func(c *Config) { c.MaxRate, c.ConnectTimeout, c.MaxTopicLevels = 1_000_001, time.Hour, 201 }), "broker.max_rate: 1000001 is not in 0 to 1000000\n" +
+			"broker.connect_timeout: 1h0m0s is not in 1s to 5m0s\n" +
+			"broker.max_topic_levels: 201 is not in 1 to 200"},
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
@@ -72,12 +80,19 @@ func TestSettingsAreReadByTheirKeys(t *testing.T) {
 	meta, err := toml.NewDecoder(strings.NewReader(`
 max_packet = 4096
 max_connections = 7
+max_connections_per_address = 6
+max_rate = 5
+connect_timeout = "4s"
+max_topic_levels = 3
 sys_interval = "5s"
 [[listener]]
 address = "unix:/run/mqtt"
 `)).Decode(&c)
 	if err != nil || len(meta.Undecoded()) > 0 {
 		t.Fatal(err, meta.Undecoded())
+	}
+	if c.MaxConnectionsPerAddress != 6 || c.MaxRate != 5 || c.ConnectTimeout != 4*time.Second || c.MaxTopicLevels != 3 {
+		t.Errorf("read %+v", c)
 	}
 	if c.MaxPacket != 4096 || c.MaxConnections != 7 || c.SysInterval != 5*time.Second || len(c.Listeners) != 1 || c.Listeners[0].Address != "unix:/run/mqtt" {
 		t.Errorf("read %+v", c)
@@ -116,6 +131,9 @@ func TestEveryMistakeInTheSettingsIsNamed(t *testing.T) {
 		"wrong mode":               {Listener{Address: "unix:/x", SocketMode: "rw"}, Access{}, "listener[0].socket_mode: "},
 		"too much mode":            {Listener{Address: "unix:/x", SocketMode: "1777"}, Access{}, "listener[0].socket_mode: "},
 		"nobody behind a proxy":    {Listener{Address: "[::1]:0", ProxyProtocol: true}, Access{}, "listener[0].allow_anonymous: "},
+		"trusted proxies":          {Listener{Address: ":1883", ProxyProtocol: true, ProxyFrom: []string{"10.0.0.0/8", "::1", "2001:db8::/32"}}, Access{PasswordFile: "p"}, ""},
+		"trusted for nothing":      {Listener{Address: "[::1]:0", ProxyFrom: []string{"::1"}}, Access{}, "listener[0].proxy_from: needs proxy_protocol"},
+		"trusted by name":          {Listener{Address: ":1883", ProxyProtocol: true, ProxyFrom: []string{"lb.example"}}, Access{PasswordFile: "p"}, "listener[0].proxy_from: \"lb.example\" is neither"},
 		"WebSocket":                {Listener{Address: ":80", Protocol: "websocket", Path: "/x", Origins: []string{"https://a.example:8443"}}, Access{PasswordFile: "p"}, ""},
 		"unknown protocol":         {Listener{Address: "[::1]:0", Protocol: "ws"}, Access{}, "listener[0].protocol: \"ws\" is neither mqtt nor websocket"},
 		"path of nothing":          {Listener{Address: "[::1]:0", Protocol: "mqtt", Path: "/x"}, Access{}, "listener[0].path: needs protocol"},
@@ -159,5 +177,32 @@ func TestAnonymousClientsAreLetInByDefaultOnlyWhereNothingIsSecured(t *testing.T
 				t.Errorf("anonymous = %t", got)
 			}
 		})
+	}
+}
+
+func TestListenersSayWhereClientsOfThisMachineFindThem(t *testing.T) {
+	tests := map[string]struct {
+		l    Listener
+		want string
+	}{
+		"plain":                  {Listener{Address: "127.0.0.1:1883"}, "mqtt://127.0.0.1:1883"},
+		"everywhere, TLS":        {Listener{Address: "0.0.0.0:8883", TLSCert: "x"}, "mqtts://localhost:8883"},
+		"everywhere, IPv6":       {Listener{Address: "[::]:1883"}, "mqtt://localhost:1883"},
+		"no host":                {Listener{Address: ":1883"}, "mqtt://localhost:1883"},
+		"WebSocket":              {Listener{Address: "[::1]:80", Protocol: "websocket"}, "ws://[::1]:80/mqtt"},
+		"Unix socket":            {Listener{Address: "unix:/run/checkbus.sock"}, "unix:/run/checkbus.sock"},
+		"Unix socket, TLS":       {Listener{Address: "unix:/run/checkbus.sock", TLSCert: "x"}, ""},
+		"opened by systemd":      {Listener{Address: "systemd:mqtt"}, ""},
+		"any port":               {Listener{Address: "127.0.0.1:0"}, ""},
+		"behind a load balancer": {Listener{Address: "127.0.0.1:1883", ProxyProtocol: true}, ""},
+	}
+	for name, tt := range tests {
+		got := tt.l.URL()
+		if got != tt.want {
+			t.Errorf("%s: %q, want %q", name, got, tt.want)
+		}
+		if _, err := parseRemote(got); got != "" && err != nil {
+			t.Errorf("%s: %v", name, err)
+		}
 	}
 }

@@ -4,6 +4,7 @@ import (
 	"crypto/x509"
 	"errors"
 	"net"
+	"net/netip"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -13,8 +14,6 @@ import (
 )
 
 const (
-	// connectTimeout is how long a connection may take to send its CONNECT.
-	connectTimeout = 15 * time.Second
 	// drainTimeout is how long a closed connection may take to fetch the last
 	// bytes written to it.
 	drainTimeout = 2 * time.Second
@@ -40,11 +39,15 @@ type conn struct {
 	net.Conn
 	socket   net.Conn // under Conn; to close it never waits
 	listener *listener
+	visitor  *visitor // nil for a client of a listener
 	counters *counters
-	maxIn    int // bytes, the largest packet
+	traffic  traffic
+	maxIn    int        // bytes, the largest packet
+	seat     netip.Addr // counted in Broker.addresses, if valid
 
 	// The reader goroutine's own.
 	in          frames
+	arrived     time.Time         // of what was read last
 	connectBy   time.Time         // when CONNECT must be here
 	fresh       bool              // a new time limit begins with the next read
 	started     bool              // CONNECT was taken
@@ -63,6 +66,8 @@ type conn struct {
 	client      *mqtt.Client
 	turn        bool // this connection holds session.turn
 	welcome     bool // the CONNACK was sent
+	oversize    bool // a packet was too large
+	rate        rate
 
 	senders sync.WaitGroup // goroutines that read what is sent, from the disk or the library
 
@@ -84,20 +89,21 @@ type conn struct {
 	counted int           // bytes in counters.waiting
 }
 
-func newConn(nc net.Conn, ln *listener, maxPacket int, n *counters) *conn {
+func newConn(nc net.Conn, ln *listener, cfg Config, n *counters) *conn {
 	c := &conn{
 		Conn:     nc,
 		socket:   nc,
 		listener: ln,
 		counters: n,
-		maxIn:    maxPacket,
+		maxIn:    cfg.MaxPacket,
 		fresh:    true,
 		credit:   mostCredit,
 		closed:   make(chan struct{}),
 		detached: make(chan struct{}),
 
-		connectBy: time.Now().Add(connectTimeout),
+		connectBy: time.Now().Add(cfg.ConnectTimeout),
 	}
+	c.traffic.since = time.Now()
 	c.moved.L = &c.mu
 	return c
 }
@@ -119,8 +125,10 @@ func (c *conn) fill() error {
 	}
 	n, err := c.Conn.Read(c.in.space())
 	if err != nil {
+		c.oversize = isOversize(err)
 		return err
 	}
+	c.arrived = time.Now()
 	c.counters.bytesIn.Add(int64(n))
 	limit := c.maxIn
 	if !c.started {
@@ -128,6 +136,7 @@ func (c *conn) fill() error {
 	}
 	missing, err := c.in.received(n, c.started, limit)
 	if err != nil {
+		c.oversize = isOversize(err)
 		return err
 	}
 	c.fresh = c.in.ready() || c.started && missing > slowPacket
@@ -215,7 +224,7 @@ func (c *conn) flush() {
 		n, err := c.Conn.Write(b)
 		c.counters.bytesOut.Add(int64(n))
 		if err == nil {
-			c.counters.sent(b, c.version == 5)
+			c.traffic.messagesOut.Add(c.counters.sent(b, c.version == 5))
 		}
 		c.mu.Lock()
 		c.queued -= len(b)

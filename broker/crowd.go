@@ -77,6 +77,7 @@ func (c *conn) overload() {
 	c.counters.slow.Add(1)
 	c.end()
 	c.socket.Close()
+	c.counters.dropped.Add(unacknowledged(c.out))
 	c.queued -= len(c.out)
 	c.out = nil
 	c.account()

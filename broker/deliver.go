@@ -2,8 +2,6 @@ package broker
 
 import (
 	"fmt"
-	"maps"
-	"slices"
 	"strings"
 	"time"
 
@@ -29,46 +27,46 @@ func (b *Broker) deliver(in *inbound) {
 // A fanout is a message and whom it goes to.
 type fanout struct {
 	packet   packets.Packet
-	subs     map[string]packets.Subscription // by client identifier
-	partial  error                           // what the publisher is told though it is taken
-	accepted bool                            // by accept
-	keep     bool                            // it is to be retained, on disk as well; subs are not known yet
+	to       []route
+	partial  error // what the publisher is told though it is taken
+	accepted bool  // by accept
+	keep     bool  // it is to be retained, on disk as well; to is not known yet
 }
 
 // fanOut begins the delivery of a publish, and has f say how it goes on. Unless
 // now, the disk comes first, and the finisher goes on.
 func (b *Broker) fanOut(in *inbound, f *fanout) (now bool) {
-	retain := in.packet.FixedHeader.Retain
-	if retain && b.store != nil && in.client != "" {
-		f.take(in)
+	if in.packet.FixedHeader.Retain && b.store != nil && in.client != "" {
+		f.take(&in.packet, in.client, in.version)
 		f.keep = true
-		b.storePublication(in, f)
-		return false
+	} else if b.aim(f, &in.packet, in.client, in.version); !b.needsStore(in, f.to) {
+		return true
 	}
+	b.storePublication(in, f)
+	return false
+}
+
+// aim finds out whom a publish goes to, and first keeps it in memory when it is
+// to be retained: who subscribes meanwhile gets it from there.
+func (b *Broker) aim(f *fanout, pk *packets.Packet, client string, version byte) {
+	retain := pk.FixedHeader.Retain
 	if retain {
-		f.take(in)
+		f.take(pk, client, version)
 		if err := b.retain(f.packet, nil); err != nil {
 			f.partial = fmt.Errorf("%w: %w", checks.ErrPartial, err)
 		}
 	}
-	f.subs = b.subscribers(in.packet.TopicName)
-	store := b.needsStore(in, f.subs)
-	if !retain && (store || len(f.subs) > 0) {
-		f.take(in)
+	if f.to = b.routesOf(pk.TopicName); len(f.to) > 0 && !retain {
+		f.take(pk, client, version)
 	}
-	if store {
-		b.storePublication(in, f)
-	}
-	return !store
 }
 
 // take makes f's packet what subscribers are sent of a publish.
-func (f *fanout) take(in *inbound) {
-	pk := &in.packet
+func (f *fanout) take(pk *packets.Packet, client string, version byte) {
 	f.packet = packets.Packet{
 		FixedHeader:     packets.FixedHeader{Type: packets.Publish, Qos: pk.FixedHeader.Qos, Retain: pk.FixedHeader.Retain},
-		ProtocolVersion: in.version,
-		Origin:          in.client,
+		ProtocolVersion: version,
+		Origin:          client,
 		TopicName:       pk.TopicName,
 		Payload:         pk.Payload,
 		Properties:      pk.Properties.Copy(false),
@@ -80,25 +78,11 @@ func (f *fanout) take(in *inbound) {
 
 // sendAll delivers a message of which nothing is to be on disk.
 func (b *Broker) sendAll(f *fanout) {
-	for id, sub := range f.subs {
-		b.send(id, sub, f.packet)
+	for _, r := range f.to {
+		b.send(r, f.packet)
 		b.level()
 		b.relieve()
 	}
-}
-
-// subscribers returns the subscriptions that a message on topic goes to, by
-// client identifier: those of a client in one, and one of each shared group.
-func (b *Broker) subscribers(topic string) map[string]packets.Subscription {
-	subs := b.server.Topics.Subscribers(topic)
-	if len(subs.Shared) > 0 {
-		if topic[0] == '$' {
-			hideFromShared(subs)
-		}
-		subs.SelectShared()
-		subs.MergeSharedSelected()
-	}
-	return subs.Subscriptions
 }
 
 // hideFromShared keeps a topic that begins with a dollar sign from shared
@@ -123,32 +107,31 @@ func (b *Broker) recipient(id string) *conn {
 	return cl.Net.Conn.(*conn)
 }
 
-// forSubscriber makes out what c's client is sent of a message, and reports whether
-// that is anything.
-func forSubscriber(c *conn, sub packets.Subscription, out *packets.Packet) bool {
-	if sub.NoLocal && out.Origin == c.session.id || !c.rights.mayRead(out.TopicName) {
+// forSubscriber makes out what c's client is sent of a message by r, and reports
+// whether that is anything.
+func forSubscriber(c *conn, r route, out *packets.Packet) bool {
+	if r.sub.NoLocal && out.Origin == r.client || !c.rights.mayRead(out.TopicName) {
 		return false
 	}
-	out.FixedHeader.Retain = out.FixedHeader.Retain && (sub.FwdRetainedFlag || sub.RetainAsPublished) // MQTT 5, 3.3.1.3
-	out.FixedHeader.Qos = min(out.FixedHeader.Qos, sub.Qos)
-	ids := slices.Sorted(maps.Values(sub.Identifiers)) // 0 is none
-	out.Properties.SubscriptionIdentifier = slices.DeleteFunc(ids, func(id int) bool { return id == 0 })
+	out.FixedHeader.Retain = out.FixedHeader.Retain && (r.sub.FwdRetainedFlag || r.sub.RetainAsPublished) // MQTT 5, 3.3.1.3
+	out.FixedHeader.Qos = min(out.FixedHeader.Qos, r.sub.Qos)
+	out.Properties.SubscriptionIdentifier = r.ids
 	return true
 }
 
 // send makes one delivery. To a client that is away it comes later, if its QoS
 // says so.
-func (b *Broker) send(id string, sub packets.Subscription, out packets.Packet) {
-	c := b.recipient(id)
+func (b *Broker) send(r route, out packets.Packet) {
+	c := b.recipient(r.client)
 	if c == nil {
 		return
 	}
-	if min(out.FixedHeader.Qos, sub.Qos) > 0 && c.session.out.number() != 0 {
+	if min(out.FixedHeader.Qos, r.sub.Qos) > 0 && c.session.out.number() != 0 {
 		in := &inbound{packet: out, version: out.ProtocolVersion}
-		b.storePublication(in, &fanout{packet: out, subs: map[string]packets.Subscription{id: sub}})
+		b.storePublication(in, &fanout{packet: out, to: []route{r}})
 		return
 	}
-	if forSubscriber(c, sub, &out) {
+	if forSubscriber(c, r, &out) {
 		b.pace(c)
 		c.session.out.push(out)
 	}

@@ -77,7 +77,7 @@ func TestDeafSubscriberDelaysPublishersOnlyShortly(t *testing.T) {
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if c.credit >= pacePause {
+	if c.credit > mostCredit/2 { // what the system took at the very end earns a little
 		t.Errorf("%v of credit left: it was not waited for", c.credit)
 	}
 }

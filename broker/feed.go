@@ -73,7 +73,7 @@ func (o *outbox) eat(cl *mqtt.Client) {
 		}
 		if err != nil {
 			if o.broker.readFailed.now() {
-				o.broker.log.Error("cannot read what waits for a client", "client", o.id, "err", err)
+				o.broker.log.Error("cannot read what waits for a client", "client", o.id, "err", err, "count", o.broker.readFailed.count())
 			}
 			return
 		}

@@ -94,6 +94,7 @@ func (b *Broker) finish() {
 			s.flush()
 			s.mu.Unlock()
 		}
+		b.ackTime.observe(batch)
 		finished := 0
 		for i := range batch {
 			finished += b.complete(&batch[i])
@@ -111,14 +112,18 @@ func (b *Broker) answer(t *task) *session {
 	switch {
 	case t.publication != nil:
 		in, err = t.publication.in, t.publication.answer()
+		if t.publication.accepted {
+			t.in = in // its acknowledgement is due now: see ackTime
+		}
 	case in == nil:
 		return nil
 	case answerTo(err, in.version).taken:
 		f := fanout{partial: err, accepted: true}
 		if !b.fanOut(in, &f) {
+			t.in = nil
 			return nil
 		}
-		if err = f.partial; len(f.subs) > 0 {
+		if err = f.partial; len(f.to) > 0 {
 			send := f
 			t.fanout = &send
 		}

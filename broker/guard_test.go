@@ -78,7 +78,7 @@ func TestConnectMustComeInTime(t *testing.T) {
 		server, client := net.Pipe()
 		defer client.Close()
 		var n counters
-		c := newConn(server, nil, 1024, &n)
+		c := newConn(server, nil, Default(), &n)
 		began := time.Now()
 		sending := make(chan struct{})
 		go func() { // a byte now and then does not help
@@ -94,7 +94,7 @@ func TestConnectMustComeInTime(t *testing.T) {
 		if !errors.Is(err, os.ErrDeadlineExceeded) {
 			t.Errorf("Read: %v", err)
 		}
-		if took := time.Since(began); took > connectTimeout {
+		if took := time.Since(began); took > Default().ConnectTimeout {
 			t.Errorf("took %v", took)
 		}
 		c.finish(packets.CodeSuccess)
@@ -115,7 +115,7 @@ func TestKeepaliveEndsAHalfOpenConnection(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				server, client := net.Pipe()
 				defer client.Close()
-				c := newConn(server, nil, 1024, &counters{})
+				c := newConn(server, nil, Default(), &counters{})
 				c.started, c.patience = true, patience(tt.keepalive)
 				began := time.Now()
 				if _, err := c.Read(make([]byte, 100)); !errors.Is(err, os.ErrDeadlineExceeded) {

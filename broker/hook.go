@@ -38,11 +38,12 @@ func (h *hook) Provides(method byte) bool {
 // OnConnectAuthenticate decides who gets in, before anything is done for it.
 func (h *hook) OnConnectAuthenticate(cl *mqtt.Client, pk packets.Packet) bool {
 	c := cl.Net.Conn.(*conn)
-	why := h.b.login(c, cl.ID, pk)
-	if why != nil {
+	if why := h.b.login(c, cl.ID, pk); why != nil {
 		h.b.refuse(c, why, string(pk.Connect.Username))
+	} else if c.will != nil && h.b.tooDeep(c, c.will.packet.TopicName) {
+		c.refusal = refuseWill
 	}
-	return why == nil
+	return c.refusal == nil
 }
 
 // OnACLCheck is asked when a client subscribes: see subscribe. Publishing is
@@ -137,7 +138,7 @@ func (h *hook) OnSubscribe(cl *mqtt.Client, pk packets.Packet) packets.Packet {
 	room := maxSubscriptions - cl.State.Subscriptions.Len()
 	for i := range pk.Filters {
 		f := &pk.Filters[i]
-		if i >= room || checkFilter(f.Filter) != nil {
+		if i >= room || checkFilter(f.Filter) != nil || h.b.tooDeep(c, f.Filter) {
 			f.Filter = "" // the library refuses it
 			continue
 		}
@@ -158,14 +159,13 @@ func (h *hook) OnSubscribe(cl *mqtt.Client, pk packets.Packet) packets.Packet {
 func (h *hook) OnSubscribed(cl *mqtt.Client, pk packets.Packet, codes []byte) {
 	c := cl.Net.Conn.(*conn)
 	c.replay.grant(pk.Filters, codes)
-	h.b.storeSubscriptions(c, pk.Filters, codes)
-}
-
-// OnUnsubscribed comes before the UNSUBACK, and at the end of a session.
-func (h *hook) OnUnsubscribed(cl *mqtt.Client, pk packets.Packet) {
-	if pk.PacketID != 0 { // it is the client's
-		h.b.dropSubscriptions(cl.Net.Conn.(*conn), pk.Filters)
+	for i, f := range pk.Filters {
+		if codes[i] < packets.ErrUnspecifiedError.Code {
+			h.b.withParent(cl.ID, f)
+		}
 	}
+	h.b.routes.forget()
+	h.b.storeSubscriptions(c, pk.Filters, codes)
 }
 
 // OnPacketProcessed comes when a packet was answered.

@@ -1,15 +1,19 @@
 package broker
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io/fs"
 	"net"
 	"os"
 	"runtime/debug"
+	"sync/atomic"
 	"time"
 
 	"github.com/mochi-mqtt/server/v2/packets"
+
+	"checkbus/internal/listen"
 )
 
 const (
@@ -29,8 +33,9 @@ var keepAlive = net.KeepAliveConfig{Enable: true, Idle: 60 * time.Second, Interv
 type listener struct {
 	net.Listener
 	settings     Listener
-	anonymous    bool          // lets in clients that do not say who they are
-	certificates *certificates // nil without TLS
+	anonymous    bool                  // lets in clients that do not say who they are
+	certificates *listen.Certificates  // nil without TLS
+	failure      atomic.Pointer[error] // why no connections can be taken now
 }
 
 // Listen reads the files that the settings name, and what is stored, and binds all listeners, so
@@ -44,12 +49,8 @@ func (b *Broker) Listen() error {
 		errs = append(errs, err)
 	}
 	b.access.Store(&files)
-	sockets, err := activated(b.cfg.Listeners)
-	if err != nil {
-		return errors.Join(append(errs, err)...)
-	}
 	for i, l := range b.cfg.Listeners {
-		ln, err := b.listen(l, sockets)
+		ln, err := b.listen(l)
 		if err != nil {
 			errs = append(errs, inListener(i, err))
 			continue
@@ -69,16 +70,16 @@ func (b *Broker) Listen() error {
 
 // listen binds l, or takes its socket from those that systemd passed. The error
 // begins with the key that it is about.
-func (b *Broker) listen(l Listener, sockets map[string]net.Listener) (*listener, error) {
-	certs, err := newCertificates(l)
+func (b *Broker) listen(l Listener) (*listener, error) {
+	certs, err := listen.ReadCertificates(l.files())
 	if err != nil {
 		return nil, err
 	}
-	if certs != nil && certs.validNow() != nil {
-		b.log.Warn("clients will refuse the certificate", "listener", l.Address, "err", certs.validNow())
+	if certs != nil && certs.ValidNow() != nil {
+		b.log.Warn("clients will refuse the certificate", "listener", l.Address, "err", certs.ValidNow())
 	}
-	network, address := l.network()
-	ln := sockets[address]
+	network, address := listen.Network(l.Address)
+	ln := b.cfg.Sockets[address]
 	switch network {
 	case "tcp":
 		ln, err = net.Listen(network, address)
@@ -88,7 +89,7 @@ func (b *Broker) listen(l Listener, sockets map[string]net.Listener) (*listener,
 	if err != nil {
 		return nil, fmt.Errorf("address: %w", err)
 	}
-	return &listener{ln, l, b.cfg.anonymous(l), certs}, nil
+	return &listener{Listener: ln, settings: l, anonymous: b.cfg.anonymous(l), certificates: certs}, nil
 }
 
 func listenUnix(l Listener, path string) (net.Listener, error) {
@@ -145,8 +146,9 @@ func (b *Broker) acceptFrom(ln *listener) {
 			return
 		}
 		if err != nil {
+			ln.failure.Store(&err)
 			if b.acceptFailed.now() {
-				b.log.Error("cannot accept connections", "address", ln.Addr().String(), "err", err)
+				b.log.Error("cannot accept connections", "address", ln.Addr().String(), "err", err, "count", b.acceptFailed.count())
 			}
 			select {
 			case <-time.After(pause):
@@ -156,8 +158,9 @@ func (b *Broker) acceptFrom(ln *listener) {
 			continue
 		}
 		pause = leastPause
+		ln.failure.Store(nil)
 		if b.count.connections.Load() >= int64(b.cfg.MaxConnections+strangers) {
-			b.count.refused.Add(1)
+			b.crowded(nc.RemoteAddr())
 			_ = nc.Close()
 			continue
 		}
@@ -165,30 +168,31 @@ func (b *Broker) acceptFrom(ln *listener) {
 			_ = tcp.SetKeepAliveConfig(keepAlive) // else the system's own times hold
 		}
 		b.count.connections.Add(1)
-		b.clients.Go(func() { b.serve(ln, nc) })
+		b.clients.Go(func() {
+			defer b.count.connections.Add(-1)
+			b.serve(newConn(nc, ln, b.cfg, &b.count))
+		})
 	}
 }
 
 // serve sees one connection from beginning to end.
-func (b *Broker) serve(ln *listener, nc net.Conn) {
-	defer b.count.connections.Add(-1)
-	c := newConn(nc, ln, b.cfg.MaxPacket, &b.count)
+func (b *Broker) serve(c *conn) {
 	b.track(c, true)
 	defer b.track(c, false)
+	defer b.unseat(c)
 	err := b.establish(c)
-	if errors.Is(err, packets.ErrServerBusy) {
-		b.count.refused.Add(1)
-	}
 	code := reasonFor(err)
 	if b.ending() {
 		code = packets.ErrServerShuttingDown
+	} else {
+		b.note(c, err)
 	}
 	_ = c.Close()
 	c.senders.Wait()
 	b.detach(c)
 	c.finish(code)
 	if errors.Is(c.failed, errSlow) && b.slowed.now() {
-		b.log.Warn("client closed", "client", c.name(), "err", errSlow)
+		b.log.Warn("client closed", "client", c.name(), "err", errSlow, "count", b.slowed.count())
 	}
 }
 
@@ -215,7 +219,7 @@ func (b *Broker) establish(c *conn) (err error) {
 			b.count.panics.Add(1)
 			if b.panicked.now() {
 				b.log.Error("a connection ended in a panic", "client", c.name(), "remote", c.RemoteAddr().String(),
-					"panic", r, "stack", string(debug.Stack()))
+					"panic", r, "stack", string(debug.Stack()), "count", b.panicked.count())
 			}
 			err = packets.ErrUnspecifiedError
 		}
@@ -244,4 +248,31 @@ func reasonFor(err error) packets.Code {
 		return packets.ErrKeepAliveTimeout
 	}
 	return packets.CodeDisconnect
+}
+
+// Ready tells why clients cannot connect: at which addresses, or everywhere while
+// Run is not running.
+func (b *Broker) Ready() error {
+	if !b.running.Load() || b.ending() {
+		return errors.New("the broker is not running")
+	}
+	var errs []error
+	for _, ln := range b.listeners {
+		if err := ln.failure.Load(); err != nil {
+			errs = append(errs, fmt.Errorf("%s: %w", ln.Addr(), *err))
+		}
+	}
+	return errors.Join(errs...)
+}
+
+// watchCertificates reloads the certificates of listeners when their files
+// change, until ctx ends.
+func (b *Broker) watchCertificates(ctx context.Context) {
+	all := map[string]*listen.Certificates{}
+	for i, ln := range b.listeners {
+		if ln.certificates != nil {
+			all[fmt.Sprintf("listener[%d]", i)] = ln.certificates
+		}
+	}
+	listen.Watch(ctx, all, b.log)
 }

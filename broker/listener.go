@@ -8,6 +8,8 @@ import (
 	"net/url"
 	"strconv"
 	"strings"
+
+	"checkbus/internal/listen"
 )
 
 // A Listener is one address that clients connect to, and how.
@@ -24,6 +26,10 @@ type Listener struct {
 	// connection must begin with the PROXY protocol, version 1 or 2, which says
 	// where the client is. Such a client is never taken to be on this machine.
 	ProxyProtocol bool `toml:"proxy_protocol"`
+	// ProxyFrom are the networks, as "10.0.0.0/8", and addresses of the load
+	// balancers; connections from elsewhere are refused. Without any, whoever
+	// reaches the listener is believed.
+	ProxyFrom []string `toml:"proxy_from"`
 	// Protocol is what clients speak: "mqtt", or "websocket" for MQTT in the binary
 	// messages of WebSockets, with the sub-protocol mqtt. "" is "mqtt".
 	Protocol string `toml:"protocol"`
@@ -63,7 +69,7 @@ func (l Listener) validate() []error {
 	wrong := func(key, format string, args ...any) {
 		errs = append(errs, fmt.Errorf(key+": "+format, args...))
 	}
-	if err := validAddress(l.Address); err != nil {
+	if err := listen.CheckAddress(l.Address); err != nil {
 		wrong("address", "%w", err)
 	}
 	switch l.Protocol {
@@ -95,10 +101,18 @@ func (l Listener) validate() []error {
 		wrong("client_ca", "needs tls_cert and tls_key")
 	}
 	if l.SocketMode != "" {
-		if network, _ := l.network(); network != "unix" {
+		if network, _ := listen.Network(l.Address); network != "unix" {
 			wrong("socket_mode", "needs a Unix socket")
 		} else if _, err := l.socketMode(); err != nil {
 			wrong("socket_mode", "%q is not a mode such as 0660", l.SocketMode)
+		}
+	}
+	if len(l.ProxyFrom) > 0 && !l.ProxyProtocol {
+		wrong("proxy_from", "needs proxy_protocol = true")
+	}
+	for _, s := range l.ProxyFrom {
+		if _, err := parseNetwork(s); err != nil {
+			wrong("proxy_from", "%q is neither an address nor a network such as 10.0.0.0/8", s)
 		}
 	}
 	if l.RequireClientCert && l.ClientCA == "" {
@@ -124,46 +138,12 @@ func inListener(i int, err error) error {
 	return fmt.Errorf("listener[%d].%w", i, err)
 }
 
-func validAddress(address string) error {
-	if name, ok := strings.CutPrefix(address, "systemd:"); ok {
-		if name == "" || strings.Contains(name, ":") {
-			return fmt.Errorf("%q needs the name of a socket, as in systemd:checkbus.socket", address)
-		}
-		return nil
-	}
-	if path, ok := strings.CutPrefix(address, "unix:"); ok {
-		if !strings.HasPrefix(path, "/") {
-			return fmt.Errorf("%q needs an absolute path, as in unix:/run/checkbus/mqtt", address)
-		}
-		return nil
-	}
-	_, port, err := net.SplitHostPort(address)
-	if err != nil {
-		return fmt.Errorf("%q is none of host:port, unix:/path and systemd:NAME", address)
-	}
-	if _, err := strconv.ParseUint(port, 10, 16); err != nil {
-		return fmt.Errorf("%q has no port from 0 to 65535", address)
-	}
-	return nil
-}
-
 // isLocal reports whether only clients on this machine reach the listener.
-func (l Listener) isLocal() bool {
-	network, address := l.network()
-	host, _, _ := net.SplitHostPort(address)
-	ip, _ := netip.ParseAddr(host)
-	return !l.ProxyProtocol && (network == "unix" || host == "localhost" || ip.IsLoopback())
-}
+func (l Listener) isLocal() bool { return !l.ProxyProtocol && listen.IsLocal(l.Address) }
 
-// network splits a valid address into what net.Listen takes, or "systemd" and a
-// name.
-func (l Listener) network() (network, address string) {
-	for _, network := range []string{"unix", "systemd"} {
-		if rest, ok := strings.CutPrefix(l.Address, network+":"); ok {
-			return network, rest
-		}
-	}
-	return "tcp", l.Address
+// files are what the listener shows its clients, and whom it believes.
+func (l Listener) files() listen.Files {
+	return listen.Files{Cert: l.TLSCert, Key: l.TLSKey, ClientCA: l.ClientCA, RequireClientCert: l.RequireClientCert}
 }
 
 func (l Listener) socketMode() (fs.FileMode, error) {
@@ -193,6 +173,30 @@ func (l Listener) String() string {
 		text += ", behind the PROXY protocol"
 	}
 	return text
+}
+
+// URL is where a client on this machine finds l, as in Remote.Address; "" where
+// l does not say it, or needs what a Remote does not do.
+func (l Listener) URL() string {
+	network, address := listen.Network(l.Address)
+	host, port, err := net.SplitHostPort(address)
+	switch {
+	case network == "unix" && !l.isWebSocket() && l.TLSCert == "":
+		return l.Address
+	case network != "tcp", err != nil, port == "0", l.ProxyProtocol:
+		return ""
+	}
+	if ip, _ := netip.ParseAddr(host); host == "" || ip.IsUnspecified() {
+		host = "localhost"
+	}
+	scheme, path := "mqtt", ""
+	if l.isWebSocket() {
+		scheme, path = "ws", l.path()
+	}
+	if l.TLSCert != "" {
+		scheme += "s"
+	}
+	return scheme + "://" + net.JoinHostPort(host, port) + path
 }
 
 func (l Listener) isWebSocket() bool { return l.Protocol == "websocket" }

@@ -29,18 +29,29 @@ func (h libraryLog) WithGroup(name string) slog.Handler {
 }
 
 // seldom says when something that clients can cause may be logged: once a
-// minute at most.
+// minute at most, and then how often it happened since the last time.
 type seldom struct {
-	mu   sync.Mutex
-	last time.Time
+	mu    sync.Mutex
+	last  time.Time
+	times int
 }
 
 func (s *seldom) now() bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	s.times++
 	if !s.last.IsZero() && time.Since(s.last) < time.Minute {
 		return false
 	}
 	s.last = time.Now()
 	return true
+}
+
+// count is how often it happened since the last count.
+func (s *seldom) count() int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	n := s.times
+	s.times = 0
+	return n
 }

@@ -23,6 +23,7 @@ var (
 	refusePassword    = &refusal{packets.ErrBadUsernameOrPassword, packets.ErrMalformedUsernameOrPassword.Code}
 	refuseCertificate = &refusal{packets.Code{Code: 0x86, Reason: "the client certificate names no user"}, refusePassword.v3}
 	refuseTooOften    = &refusal{packets.ErrConnectionRateExceeded, packets.Err3ServerUnavailable.Code}
+	refuseWill        = &refusal{packets.ErrTopicNameInvalid, packets.Err3NotAuthorized.Code}
 	refuseBusy        = &refusal{packets.ErrServerBusy, packets.Err3ServerUnavailable.Code}
 )
 
@@ -35,6 +36,10 @@ func hashers(processors int) int { return max(1, min(4, processors/2)) }
 // may take a while, and runs on the client's own goroutine.
 func (b *Broker) login(c *conn, client string, pk packets.Packet) *refusal {
 	c.rights = rights{client: client, local: c.isLocal(), access: &b.access}
+	if c.visitor != nil {
+		c.rights.user, c.rights.stamp, c.rights.readsOnly = c.visitor.user, b.PasswordStamp(c.visitor.user), true
+		return nil
+	}
 	user := ""
 	if pk.Connect.UsernameFlag {
 		user = string(pk.Connect.Username)
@@ -46,7 +51,7 @@ func (b *Broker) login(c *conn, client string, pk packets.Packet) *refusal {
 			return refuseCertificate
 		}
 	case user != "" && passwords != nil:
-		if why := b.checkPassword(c, passwords, user, string(pk.Connect.Password)); why != nil {
+		if why := b.checkPassword(c.closed, hostOf(c.RemoteAddr()), passwords, user, string(pk.Connect.Password)); why != nil {
 			return why
 		}
 		c.rights.user, c.rights.stamp = user, passwords.stamp(user)
@@ -56,18 +61,18 @@ func (b *Broker) login(c *conn, client string, pk packets.Packet) *refusal {
 	return nil
 }
 
-// checkPassword waits for a free hasher, and then looks again whether the user
-// has to wait after wrong guesses, since many may have come at once.
-func (b *Broker) checkPassword(c *conn, passwords *Passwords, user, password string) *refusal {
-	address := hostOf(c.RemoteAddr())
+// checkPassword waits for a free hasher, unless the client is gone before, and
+// then looks again whether the user has to wait after wrong guesses, since many
+// may have come at once.
+func (b *Broker) checkPassword(gone <-chan struct{}, address netip.Addr, passwords *Passwords, user, password string) *refusal {
 	if b.attempts.Wait(address, user) > 0 {
 		return refuseTooOften
 	}
-	timeout := time.NewTimer(connectTimeout)
+	timeout := time.NewTimer(b.cfg.ConnectTimeout)
 	defer timeout.Stop()
 	select {
 	case b.hashers <- struct{}{}:
-	case <-c.closed:
+	case <-gone:
 		return refuseBusy
 	case <-timeout.C:
 		return refuseBusy
@@ -96,9 +101,14 @@ func hostOf(peer net.Addr) netip.Addr {
 // refuse notes why a client is not let in, for the CONNACK.
 func (b *Broker) refuse(c *conn, why *refusal, user string) {
 	c.refusal = why
+	b.noteRefusal(why, user, c.rights.client, c.RemoteAddr().String())
+}
+
+// noteRefusal counts a login that is refused, and logs it seldom.
+func (b *Broker) noteRefusal(why *refusal, user, client, remote string) {
 	b.count.unauthorized.Add(1)
 	if b.loginRefused.now() {
-		b.log.Warn("login refused", "user", user, "client", c.rights.client, "remote", c.RemoteAddr().String(), "reason", why.v5.Reason)
+		b.log.Warn("login refused", "user", user, "client", client, "remote", remote, "reason", why.v5.Reason, "count", b.loginRefused.count())
 	}
 }
 

@@ -230,7 +230,7 @@ func TestPacketIdentifiersOfBothDirectionsAreApart(t *testing.T) {
 
 func TestWrongFiltersAreRefused(t *testing.T) {
 	g := start(t)
-	c := g.dial(mqtttest.Options{ID: "c", V5: true})
+	c, old := g.dial(mqtttest.Options{ID: "c", V5: true}), g.dial(mqtttest.Options{ID: "old"})
 	for filter, want := range map[string]byte{
 		"a/b#":                            0x8F,
 		"a+/b":                            0x8F,
@@ -247,6 +247,9 @@ func TestWrongFiltersAreRefused(t *testing.T) {
 	} {
 		if code := c.Subscribe(filter, 1); code != want {
 			t.Errorf("%.20q was answered %#x, want %#x", filter, code, want)
+		}
+		if code := old.Subscribe(filter, 1); code != min(want, 0x80) {
+			t.Errorf("3.1.1: %.20q was answered %#x, want %#x", filter, code, want)
 		}
 	}
 }
@@ -354,4 +357,27 @@ func TestTakeoverWaitsForTheEndOfThePreviousConnection(t *testing.T) {
 	second.Subscribe("a", 0)
 	g.tell("a", "hello")
 	second.Next(mqtttest.PUBLISH)
+}
+
+func TestTakenOverClientOf311IsToldNothing(t *testing.T) {
+	g := start(t)
+	for name, code := range map[string]byte{"3.1.1": 0, "5": 0x8E} {
+		first := g.dial(mqtttest.Options{ID: name, V5: versions[name]})
+		g.dial(mqtttest.Options{ID: name, V5: versions[name]})
+		if p := first.Closed(); (p.Type() != 0) != (code != 0) || code != 0 && p.Code() != code {
+			t.Errorf("%s: told %v", name, p)
+		}
+	}
+}
+
+func TestPublishToSysIsAnswered(t *testing.T) {
+	g := start(t)
+	for name, code := range map[string]byte{"3.1.1": 0, "5": 0x87} {
+		c := g.dial(mqtttest.Options{ID: name, V5: versions[name]})
+		c.Publish(mqtttest.Message{Topic: "$SYS/broker/uptime", QoS: 1, ID: 1}, mqtttest.Message{Topic: "$SYS/x", QoS: 2, ID: 2})
+		if p := c.Acked(mqtttest.PUBACK, 1); code != 0 && p.Code() != code {
+			t.Errorf("%s: answered %v", name, p)
+		}
+		c.Acked(mqtttest.PUBREC, 2)
+	}
 }

@@ -4,6 +4,8 @@ import (
 	"bufio"
 	"fmt"
 	"net"
+	"net/netip"
+	"slices"
 
 	"github.com/pires/go-proxyproto"
 )
@@ -29,6 +31,9 @@ func (p *proxied) RemoteAddr() net.Addr { return p.from }
 // begin with. A client that the header does not place in an IP network, as in
 // a load balancer's own checks, is where the load balancer is.
 func (c *conn) unproxy() error {
+	if !c.listener.settings.trusts(c.Conn.RemoteAddr()) {
+		return errUntrusted
+	}
 	r := bufio.NewReader(c.Conn)
 	header, err := proxyproto.Read(r)
 	if err != nil {
@@ -42,4 +47,21 @@ func (c *conn) unproxy() error {
 	defer c.mu.Unlock()
 	c.Conn = p
 	return nil
+}
+
+// trusts reports whether a connection from peer may say where its client is.
+func (l Listener) trusts(peer net.Addr) bool {
+	from := hostOf(peer).Unmap().WithZone("")
+	return len(l.ProxyFrom) == 0 || slices.ContainsFunc(l.ProxyFrom, func(s string) bool {
+		network, err := parseNetwork(s)
+		return err == nil && network.Contains(from)
+	})
+}
+
+// parseNetwork reads a network such as 10.0.0.0/8, or one address.
+func parseNetwork(s string) (netip.Prefix, error) {
+	if address, err := netip.ParseAddr(s); err == nil && address.Zone() == "" {
+		return netip.PrefixFrom(address, address.BitLen()), nil
+	}
+	return netip.ParsePrefix(s)
 }

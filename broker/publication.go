@@ -40,8 +40,7 @@ func (p *publication) answer() error {
 
 // A target is a subscriber of a publication.
 type target struct {
-	client   string
-	sub      packets.Subscription
+	route    route
 	outbox   *outbox   // nil where nothing is stored
 	session  uint64    // its number, when it was stored
 	previous uint64    // the message before, in the session
@@ -59,7 +58,7 @@ func (b *Broker) behind(in *inbound) *atomic.Int32 {
 }
 
 // needsStore reports whether a publish is to be on disk before it goes on.
-func (b *Broker) needsStore(in *inbound, subs map[string]packets.Subscription) bool {
+func (b *Broker) needsStore(in *inbound, to []route) bool {
 	qos := in.packet.FixedHeader.Qos
 	switch {
 	case b.store == nil:
@@ -71,11 +70,11 @@ func (b *Broker) needsStore(in *inbound, subs map[string]packets.Subscription) b
 	case qos == 2 && in.session != nil && in.session.out.number() != 0:
 		return true // its redelivery must be known
 	}
-	for id, sub := range subs {
-		if sub.Qos == 0 {
+	for _, r := range to {
+		if r.sub.Qos == 0 {
 			continue
 		}
-		if c := b.recipient(id); c != nil && c.session.out.number() != 0 {
+		if c := b.recipient(r.client); c != nil && c.session.out.number() != 0 {
 			return true
 		}
 	}
@@ -101,9 +100,9 @@ func (b *Broker) storePublication(in *inbound, f *fanout) {
 			p.partial = fmt.Errorf("%w: %w", checks.ErrPartial, err)
 		}
 		p.kept = b.retainedOn(f.packet.TopicName)
-		f.subs = b.subscribers(f.packet.TopicName)
+		f.to = b.routesOf(f.packet.TopicName)
 	}
-	b.address(p, w, f.subs)
+	b.address(p, w, f.to)
 	if s := in.session; s != nil && in.packet.FixedHeader.Qos == 2 && s.out.number() != 0 {
 		w.set(receivedKey(s.out.number(), in.packet.PacketID), encodeMark(in.mark))
 	}
@@ -112,17 +111,17 @@ func (b *Broker) storePublication(in *inbound, f *fanout) {
 
 // address enters a publication in the outboxes of those subscribers that have
 // theirs on disk; b.storing is held.
-func (b *Broker) address(p *publication, w *edit, subs map[string]packets.Subscription) {
+func (b *Broker) address(p *publication, w *edit, to []route) {
 	var record []byte
-	for id, sub := range subs {
-		t := target{client: id, sub: sub}
-		c := b.recipient(id)
+	for _, r := range to {
+		t := target{route: r}
+		c := b.recipient(r.client)
 		if c == nil {
 			continue
 		}
-		if min(p.packet.FixedHeader.Qos, sub.Qos) > 0 && c.session.out.number() != 0 {
+		if min(p.packet.FixedHeader.Qos, r.sub.Qos) > 0 && c.session.out.number() != 0 {
 			t.packet = p.packet
-			if !forSubscriber(c, sub, &t.packet) {
+			if !forSubscriber(c, r, &t.packet) {
 				continue
 			}
 			if record == nil {
@@ -186,7 +185,7 @@ func (b *Broker) arrive(p *publication) {
 		switch {
 		case t.outbox == nil:
 			if p.err == nil || p.accepted {
-				b.send(t.client, t.sub, p.packet)
+				b.send(t.route, p.packet)
 			}
 		case p.err == nil:
 			t.outbox.arrive(t, p)

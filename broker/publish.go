@@ -26,10 +26,16 @@ var handled = packets.Packet{FixedHeader: packets.FixedHeader{Type: packets.Puba
 func (b *Broker) publish(c *conn, pk packets.Packet) error {
 	b.count.messagesIn.Add(1)
 	b.count.payloadIn.Add(int64(len(pk.Payload)))
+	c.traffic.messagesIn.Add(1)
+	b.slow(c)
 	if code := b.resolve(c, &pk); code != packets.CodeSuccess {
 		return b.disconnect(c.client, code)
 	}
-	in := &inbound{packet: pk, session: c.session, conn: c, client: c.session.id, version: c.version}
+	if pk.FixedHeader.Qos == 0 && !b.isResult(pk.TopicName) && !b.ending() && !b.mustWait(c, &pk) {
+		b.pass(c, &pk)
+		return nil
+	}
+	in := &inbound{packet: pk, session: c.session, conn: c, client: c.session.id, version: c.version, arrived: c.arrived}
 	if pk.FixedHeader.Qos > 0 {
 		in.mark = mark(&pk)
 	}
@@ -48,6 +54,24 @@ func (b *Broker) publish(c *conn, pk packets.Packet) error {
 	return nil
 }
 
+// pass handles a publish of QoS 0 that is no result: there is nothing to wait
+// for, and nobody to answer.
+func (b *Broker) pass(c *conn, pk *packets.Packet) {
+	if !c.rights.mayWrite(pk.TopicName) {
+		b.count.denied.Add(1)
+		return
+	}
+	var f fanout
+	b.aim(&f, pk, c.session.id, c.version)
+	b.sendAll(&f)
+}
+
+// mustWait reports whether a publish of QoS 0 is to be retained on disk, or is
+// behind one that goes to disk first.
+func (b *Broker) mustWait(c *conn, pk *packets.Packet) bool {
+	return b.store != nil && (pk.FixedHeader.Retain || c.session.storing.Load() > 0)
+}
+
 // resolve checks pk and puts the topic in an alias's place.
 func (b *Broker) resolve(c *conn, pk *packets.Packet) packets.Code {
 	if code := pk.PublishValidate(topicAliases); code != packets.CodeSuccess {
@@ -60,7 +84,7 @@ func (b *Broker) resolve(c *conn, pk *packets.Packet) packets.Code {
 			return packets.ErrProtocolViolationNoTopic // MQTT 5, 3.3.4
 		}
 	}
-	if strings.Count(pk.TopicName, "/") > maxLevels {
+	if b.tooDeep(c, pk.TopicName) {
 		return packets.ErrTopicNameInvalid
 	}
 	return packets.CodeSuccess

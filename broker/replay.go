@@ -1,6 +1,8 @@
 package broker
 
 import (
+	"strings"
+
 	mqtt "github.com/mochi-mqtt/server/v2"
 	"github.com/mochi-mqtt/server/v2/packets"
 )
@@ -83,12 +85,19 @@ func (b *Broker) replay(c *conn) {
 	}
 }
 
-// retainedTopics lists the topics below filter that have a retained message.
+// retainedTopics lists the topics with a retained message that filter matches.
+// The library finds no "a" for "a/#", and finds "$x" for "#" (topics.go:535 in
+// v2.7.9).
 func (b *Broker) retainedTopics(filter string) []string {
 	messages := b.server.Topics.Messages(filter)
-	topics := make([]string, len(messages))
+	if parent, ok := strings.CutSuffix(filter, "/#"); ok {
+		messages = append(messages, b.server.Topics.Messages(parent)...)
+	}
+	var topics []string
 	for i := range messages {
-		topics[i] = messages[i].TopicName
+		if topic := messages[i].TopicName; filterMatches(filter, topic) {
+			topics = append(topics, topic)
+		}
 	}
 	return topics
 }
@@ -108,8 +117,8 @@ func (c *conn) calm() bool {
 // meanwhile is sent again, so that what the client gets last is the newest,
 // whether it comes from here or as a live message.
 func (b *Broker) sendRetained(cl *mqtt.Client, sub packets.Subscription, topic string) {
-	sub = sub.Merge(sub)       // it has its identifier where send looks
-	sub.FwdRetainedFlag = true // MQTT 5, 3.3.1.3
+	r := newRoute(cl.ID, sub.Merge(sub)) // merged, it has its identifier where newRoute looks
+	r.sub.FwdRetainedFlag = true         // MQTT 5, 3.3.1.3
 	sent := int64(-1)
 	for {
 		pk, ok := b.server.Topics.Retained.Get(topic)
@@ -118,7 +127,7 @@ func (b *Broker) sendRetained(cl *mqtt.Client, sub packets.Subscription, topic s
 		}
 		sent = pk.Created
 		pk.FixedHeader.Retain = true
-		b.send(cl.ID, sub, pk)
+		b.send(r, pk)
 		b.level()
 		b.relieve()
 	}

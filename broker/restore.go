@@ -136,6 +136,7 @@ func (r restorer) subscriptions() error {
 			atomic.AddInt64(&r.broker.server.Info.Subscriptions, 1)
 		}
 		cl.State.Subscriptions.Add(sub.Filter, sub)
+		r.broker.withParent(cl.ID, sub)
 		return nil
 	})
 }

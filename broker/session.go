@@ -77,6 +77,7 @@ type inbound struct {
 	client  string
 	version byte
 	mark    uint64
+	arrived time.Time
 	answer  answer
 	settled bool
 }

@@ -30,13 +30,19 @@ type Stats struct {
 	Pending         int64 // publishes given to accept or to the disk and not settled, now
 	Redelivered     int64 // publishes that had been taken before
 	Denied          int64 // publishes that access control refused
-	Dropped         int64 // deliveries lost because a client's queue was full
-	InflightDropped int64 // the same, for QoS 1 and 2 beyond what may be unacknowledged
+	Dropped         int64 // deliveries of QoS 0 lost because their client did not read
+	InflightDropped int64 // deliveries of QoS 1 and 2 lost because their client's queue was full
 	NotRetained     int64 // retained messages of clients that were not kept, for want of room
 	SlowConsumers   int64 // clients closed because they did not read
 	Refused         int64 // connections beyond max_connections
+	RefusedAddress  int64 // connections beyond max_connections_per_address
+	RefusedProxies  int64 // connections that proxy_from does not allow
+	RefusedPackets  int64 // clients closed for a packet beyond max_packet
+	RefusedTopics   int64 // topics and filters beyond max_topic_levels
+	ConnectTimeouts int64 // connections closed without a CONNECT within connect_timeout
+	SlowedByRate    int64 // times that a client was not read from, for being above max_rate
 	Unauthorized    int64 // logins refused
-	BadHandshakes   int64 // connections that ended before MQTT began
+	BadHandshakes   int64 // connections that ended before MQTT began, for other reasons
 	Panics          int64 // connections ended by a fault in the library
 }
 
@@ -49,7 +55,10 @@ type counters struct {
 	packetsIn, packetsOut, messagesOut         atomic.Int64
 	payloadIn, payloadOut                      atomic.Int64
 	waiting                                    atomic.Int64 // bytes to be written to all clients
-	notRetained                                atomic.Int64
+	notRetained, dropped                       atomic.Int64
+	refusedAddress, refusedProxies             atomic.Int64
+	refusedPackets, refusedTopics              atomic.Int64
+	connectTimeouts, slowedByRate              atomic.Int64
 	calm                                       atomic.Bool // waiting was at most calmOut
 }
 
@@ -88,11 +97,17 @@ func (b *Broker) Stats() Stats {
 		Pending:         b.finisher.pending.Load(),
 		Redelivered:     b.count.redelivered.Load(),
 		Denied:          b.count.denied.Load(),
-		Dropped:         atomic.LoadInt64(&info.MessagesDropped),
+		Dropped:         b.count.dropped.Load(),
 		InflightDropped: atomic.LoadInt64(&info.InflightDropped),
 		NotRetained:     b.count.notRetained.Load(),
 		SlowConsumers:   b.count.slow.Load(),
 		Refused:         b.count.refused.Load(),
+		RefusedAddress:  b.count.refusedAddress.Load(),
+		RefusedProxies:  b.count.refusedProxies.Load(),
+		RefusedPackets:  b.count.refusedPackets.Load(),
+		RefusedTopics:   b.count.refusedTopics.Load(),
+		ConnectTimeouts: b.count.connectTimeouts.Load(),
+		SlowedByRate:    b.count.slowedByRate.Load(),
 		Unauthorized:    b.count.unauthorized.Load(),
 		BadHandshakes:   b.count.handshakes.Load(),
 		Panics:          b.count.panics.Load(),

@@ -77,7 +77,7 @@ func (b *Broker) retain(pk packets.Packet, w *edit) error {
 		err = errNotRetained
 		b.count.notRetained.Add(1)
 		if b.retainRefused.now() {
-			b.log.Warn("retained message not kept, there are too many", "client", pk.Origin, "topic", pk.TopicName)
+			b.log.Warn("retained message not kept, there are too many", "client", pk.Origin, "topic", pk.TopicName, "count", b.retainRefused.count())
 		}
 		pk.Payload, size.payload = nil, 0
 	}

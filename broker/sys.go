@@ -9,8 +9,12 @@ import (
 	"github.com/mochi-mqtt/server/v2/packets"
 )
 
-// sysRoot is where the broker publishes its figures, as Mosquitto does.
-const sysRoot = "$SYS/broker/"
+// sysRoot is where the broker publishes its figures, as Mosquitto does, and
+// ownRoot where it publishes those that Mosquitto has not.
+const (
+	sysRoot = "$SYS/broker/"
+	ownRoot = "$SYS/gateway/broker/"
+)
 
 // sysQoS is the quality of service of $SYS messages (SYS_TREE_QOS in
 // Mosquitto's src/sys_tree.c).
@@ -35,7 +39,7 @@ func (b *Broker) publishSys() {
 	}
 }
 
-// A sys is what was published below $SYS/broker. Names, units and formats are
+// A sys is what was published below $SYS. In $SYS/broker names, units and formats are
 // those of Mosquitto 2.0 (mosquitto(8), "Broker status").
 type sys struct {
 	broker   *Broker
@@ -78,9 +82,12 @@ func (s *sys) update(now time.Time) {
 	for _, f := range totals(st) {
 		s.say(f.name, strconv.FormatInt(f.value, 10))
 	}
+	for _, f := range own(st) {
+		s.publish(ownRoot+f.name, strconv.FormatInt(f.value, 10))
+	}
 }
 
-// A figure is a topic below $SYS/broker and its value.
+// A figure is a topic below $SYS/broker or $SYS/gateway/broker, and its value.
 type figure struct {
 	name  string
 	value int64
@@ -129,17 +136,41 @@ func totals(st Stats) []figure {
 	}
 }
 
-// say publishes a value that is not published yet. Unlike Mosquitto, which
+// own are the figures below $SYS/gateway/broker.
+func own(st Stats) []figure {
+	return []figure{
+		{"refused/connections", st.Refused},
+		{"refused/address", st.RefusedAddress},
+		{"refused/proxy", st.RefusedProxies},
+		{"refused/handshake", st.BadHandshakes},
+		{"refused/login", st.Unauthorized},
+		{"refused/packet_size", st.RefusedPackets},
+		{"refused/topic", st.RefusedTopics},
+		{"refused/publish", st.Denied},
+		{"refused/retained", st.NotRetained},
+		{"timeout/connect", st.ConnectTimeouts},
+		{"slowed/rate", st.SlowedByRate},
+		{"closed/slow", st.SlowConsumers},
+		{"closed/fault", st.Panics},
+		{"redelivered", st.Redelivered},
+		{"pending", st.Pending},
+	}
+}
+
+// say publishes a figure below $SYS/broker.
+func (s *sys) say(name, value string) { s.publish(sysRoot+name, value) }
+
+// publish publishes a value that is not published yet. Unlike Mosquitto, which
 // leaves a load alone that changes by less than 0.01 at a time and so never
 // comes down to 0.00, it compares with what subscribers were told.
-func (s *sys) say(name, value string) {
-	if s.said[name] == value {
+func (s *sys) publish(topic, value string) {
+	if s.said[topic] == value {
 		return
 	}
-	s.said[name] = value
+	s.said[topic] = value
 	s.broker.publishOwn(packets.Packet{
 		FixedHeader: packets.FixedHeader{Type: packets.Publish, Qos: sysQoS, Retain: true},
-		TopicName:   sysRoot + name,
+		TopicName:   topic,
 		Payload:     []byte(value),
 	})
 }

@@ -161,12 +161,12 @@ func TestHandshakeMustComeInTime(t *testing.T) {
 		server, client := net.Pipe()
 		defer client.Close()
 		go func() { _, _ = client.Write([]byte{22, 3, 1}) }()
-		c := newConn(server, &listener{certificates: certs}, 1024, &g.count)
+		c := newConn(server, &listener{certificates: certs}, Default(), &g.count)
 		began := time.Now()
 		if err := g.open(c); !errors.Is(err, os.ErrDeadlineExceeded) {
 			t.Errorf("open: %v", err)
 		}
-		if took := time.Since(began); took != connectTimeout {
+		if took := time.Since(began); took != Default().ConnectTimeout {
 			t.Errorf("took %v", took)
 		}
 	})
@@ -179,7 +179,7 @@ func TestHandshakesEndWhenTheGatewayStops(t *testing.T) {
 	eventually(t, "it is being served", func() bool { return g.count.connections.Load() == 1 })
 	began := time.Now()
 	g.stop()
-	if took := time.Since(began); took > connectTimeout/2 {
+	if took := time.Since(began); took > Default().ConnectTimeout/2 {
 		t.Errorf("took %v", took)
 	}
 	c.Closed()

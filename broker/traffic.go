@@ -6,10 +6,10 @@ import (
 	"github.com/mochi-mqtt/server/v2/packets"
 )
 
-// sent counts whole packets that were written to a client; v5 is its version of
-// MQTT.
-func (n *counters) sent(b []byte, v5 bool) {
-	var all, publishes, payload int64
+// sent counts whole packets that were written to a client, and returns how many
+// of them are messages; v5 is its version of MQTT.
+func (n *counters) sent(b []byte, v5 bool) (publishes int64) {
+	var all, payload int64
 	for len(b) > 0 {
 		size, err := packetSize(b)
 		if err != nil || size == 0 || size > len(b) {
@@ -27,6 +27,22 @@ func (n *counters) sent(b []byte, v5 bool) {
 		n.messagesOut.Add(publishes)
 		n.payloadOut.Add(payload)
 	}
+	return publishes
+}
+
+// unacknowledged counts the PUBLISH packets of QoS 0 in b, which is whole packets.
+func unacknowledged(b []byte) (n int64) {
+	for len(b) > 0 {
+		size, err := packetSize(b)
+		if err != nil || size == 0 || size > len(b) {
+			break
+		}
+		if b[0]>>4 == packets.Publish && b[0]&0x06 == 0 {
+			n++
+		}
+		b = b[size:]
+	}
+	return n
 }
 
 // payloadSize is the length of a PUBLISH packet's payload, in bytes.

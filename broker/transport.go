@@ -2,8 +2,6 @@ package broker
 
 import (
 	"crypto/tls"
-	"errors"
-	"io"
 	"net"
 	"time"
 )
@@ -13,24 +11,23 @@ import (
 func (b *Broker) open(c *conn) error {
 	secured, isWebSocket := c.listener.certificates != nil, c.listener.settings.isWebSocket()
 	if !c.listener.settings.ProxyProtocol && !secured && !isWebSocket {
-		return nil
+		return b.seat(c)
 	}
 	err := c.limit(c.connectBy)
 	if err == nil && c.listener.settings.ProxyProtocol {
 		err = c.unproxy()
 	}
+	if err == nil {
+		err = b.seat(c)
+	}
 	if err == nil && secured {
-		err = c.secure(c.listener.certificates.current.Load())
+		err = c.secure(c.listener.certificates.Config())
 	}
 	if err == nil && isWebSocket {
 		err = c.upgrade()
 	}
 	if err != nil {
-		b.count.handshakes.Add(1)
-		if !errors.Is(err, io.EOF) && b.handshakeFailed.now() { // a look whether the port is open ends so
-			b.log.Warn("handshake failed", "remote", c.RemoteAddr().String(), "listener", c.listener.settings.Address, "err", err)
-		}
-		return err
+		return handshakeError{err}
 	}
 	return c.limit(time.Time{})
 }

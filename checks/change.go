@@ -35,14 +35,25 @@ type Watcher interface {
 	Lost(o Object)
 }
 
+// The kinds of changes, as they are published.
+const (
+	KindState        = "state"        // the state is another
+	KindHard         = "hard"         // a soft problem became hard
+	KindAttempt      = "attempt"      // a soft problem was found once more
+	KindAcknowledged = "acknowledged" // an acknowledgement began or ended
+	KindDowntime     = "downtime"     // a downtime began or ended
+	KindFlapping     = "flapping"     // flapping began or ended
+	KindRemoved      = "removed"      // the object is gone
+)
+
 // A Change is what an object is now, and what just became of it. Its JSON is
 // what subscribers of the state and event topics read.
 type Change struct {
 	Status
-	Previous State
+	Previous State  // the one before State; Pending when there was none
 	Origin   string // who judged: icinga, nagios or gateway
-	Kind     string // state, hard, acknowledged, downtime, flapping or removed
-	Seq      uint64 // counts events, so that a subscriber sees a gap
+	Kind     string // what changed last, see KindState
+	Seq      uint64 // counts events, so that a subscriber sees a gap; 0 before the first of the object
 }
 
 // MarshalJSON writes the fields by their published names, times in RFC 3339
@@ -72,7 +83,7 @@ func (c Change) MarshalJSON() ([]byte, error) {
 		Seq          uint64 `json:"seq"`
 	}{
 		c.Host, c.Service, c.State.String(), c.State.ExitCode(), c.Previous.String(), stateType, c.Attempt,
-		c.Reason, c.Perfdata, Timestamp(c.Time), Timestamp(c.Since),
+		c.Reason, c.Perfdata, timestampOrNone(c.Time), timestampOrNone(c.Since),
 		c.Acknowledged, c.InDowntime, c.Flapping, c.Origin, c.Kind, c.Seq,
 	})
 }
@@ -80,4 +91,11 @@ func (c Change) MarshalJSON() ([]byte, error) {
 // Timestamp is t as all published JSON writes it: RFC 3339, milliseconds, UTC.
 func Timestamp(t time.Time) string {
 	return t.UTC().Format("2006-01-02T15:04:05.000Z07:00")
+}
+
+func timestampOrNone(t time.Time) string {
+	if t.IsZero() {
+		return ""
+	}
+	return Timestamp(t)
 }

@@ -18,9 +18,10 @@ import (
 	"checkbus/internal/realtest"
 )
 
-// BenchmarkSubmit compares the Sink with the least that a client can do: as
-// many connections, requests written by hand, answers barely read. Icinga's
-// CPU is the limit, so the two take turns on one daemon.
+// BenchmarkSubmit compares the Sink, alone and followed, with the least that a
+// client can do: as many connections, requests written by hand, answers barely
+// read. Icinga's CPU is the limit, so they take turns on one daemon. Each result
+// of "changing" is another state, which has to be asked for.
 func BenchmarkSubmit(b *testing.B) {
 	objects := fleet(1000)
 	ic := realtest.StartIcinga(b, realtest.IcingaOptions{Objects: objects})
@@ -33,14 +34,31 @@ func BenchmarkSubmit(b *testing.B) {
 	g.deliver(batch...)
 	bare := dialBare(b, ic, Defaults().Connections)
 
-	for round := range 3 {
-		b.Run(fmt.Sprintf("sink-%d", round), func(b *testing.B) {
-			before := cpu(b)
-			for n := b.N; n > 0; n -= len(batch) {
-				g.deliver(batch[:min(n, len(batch))]...)
+	deliver := func(b *testing.B, change bool) {
+		before := cpu(b)
+		for n := b.N; n > 0; n -= len(batch) {
+			for i := range batch {
+				batch[i].State = checks.OK
+				if change && n/len(batch)%2 == 0 {
+					batch[i].State = checks.Critical
+				}
 			}
-			report(b, before)
-		})
+			g.deliver(batch[:min(n, len(batch))]...)
+		}
+		report(b, before)
+	}
+	for round := range 3 {
+		for name, change := range map[string]bool{"sink": false, "changing": true} {
+			b.Run(fmt.Sprintf("%s-%d", name, round), func(b *testing.B) { deliver(b, change) })
+			b.Run(fmt.Sprintf("%s-followed-%d", name, round), func(b *testing.B) {
+				w := newWatcher(b)
+				stop := g.followWith(w)
+				w.ready(1)
+				b.ResetTimer()
+				deliver(b, change)
+				stop()
+			})
+		}
 		b.Run(fmt.Sprintf("bare-%d", round), func(b *testing.B) {
 			before := cpu(b)
 			for n := b.N; n > 0; n -= len(batch) {

@@ -11,6 +11,7 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"path"
 	"sync/atomic"
 	"time"
 
@@ -171,25 +172,6 @@ func (c *client) process(ctx context.Context) (process, error) {
 	return process{app.Started, app.PID}, nil
 }
 
-// An entry is one object of Icinga's answer.
-type entry struct {
-	Name  string `json:"name"` // "db1" or "db1!disk"
-	Attrs struct {
-		LastCheckResult *struct {
-			ExecutionStart float64 `json:"execution_start"`
-		} `json:"last_check_result"`
-	} `json:"attrs"`
-}
-
-// held is when the result that Icinga holds was executed, in Unix
-// microseconds; 0 for none.
-func (e entry) held() int64 {
-	if e.Attrs.LastCheckResult == nil {
-		return 0
-	}
-	return micros(e.Attrs.LastCheckResult.ExecutionStart)
-}
-
 const (
 	hosts    = "/v1/objects/hosts"
 	services = "/v1/objects/services"
@@ -202,12 +184,28 @@ func kind(o checks.Object) string {
 	return services
 }
 
-// list calls f with every object of a kind. The answer is decoded as it
-// arrives, since it has the output of every check.
-func (c *client) list(ctx context.Context, kind string, f func(entry)) error {
+// list calls f with every object of a kind and its attrs. The answer is
+// decoded as it arrives, since it may have the output of every check.
+func (c *client) list(ctx context.Context, kind string, attrs []string, f func(*entry)) error {
 	ctx, cancel := context.WithTimeout(ctx, listTimeout)
 	defer cancel()
-	resp, err := c.send(ctx, http.MethodGet, kind+"?attrs=last_check_result", nil)
+	return c.query(ctx, kind, map[string]any{"attrs": attrs}, f)
+}
+
+// named calls f with the objects of a kind that have these names and their
+// attrs. If there is none of one of the names, the answer is 404.
+func (c *client) named(ctx context.Context, kind string, names, attrs []string, f func(*entry)) error {
+	ctx, cancel := context.WithTimeout(ctx, c.timeout)
+	defer cancel()
+	return c.query(ctx, kind, map[string]any{"attrs": attrs, path.Base(kind): names}, f)
+}
+
+func (c *client) query(ctx context.Context, kind string, question any, f func(*entry)) error {
+	body, err := json.Marshal(question)
+	if err != nil {
+		return err
+	}
+	resp, err := c.send(ctx, http.MethodGet, kind, body)
 	if err != nil {
 		return err
 	}
@@ -223,7 +221,7 @@ func (c *client) list(ctx context.Context, kind string, f func(entry)) error {
 }
 
 // decodeList reads {"results":[...]} to its end.
-func decodeList(r io.Reader, f func(entry)) error {
+func decodeList(r io.Reader, f func(*entry)) error {
 	d := json.NewDecoder(r)
 	for _, want := range []json.Token{json.Delim('{'), "results", json.Delim('[')} {
 		got, err := d.Token()
@@ -239,7 +237,7 @@ func decodeList(r io.Reader, f func(entry)) error {
 		if err := d.Decode(&e); err != nil {
 			return err
 		}
-		f(e)
+		f(&e)
 	}
 	for range 2 { // the closing brackets: without them the list is cut short
 		if _, err := d.Token(); err != nil {
@@ -250,11 +248,11 @@ func decodeList(r io.Reader, f func(entry)) error {
 	return err
 }
 
-// events opens the stream of objects that come and go. The queue's name must
-// be this client's own: clients that share one share its events.
-func (c *client) events(ctx context.Context, queue string) (io.ReadCloser, error) {
+// events opens a stream of events. The queue's name must be this client's own:
+// clients that share one share its events.
+func (c *client) events(ctx context.Context, queue string, types []string) (io.ReadCloser, error) {
 	const path = "/v1/events"
-	body, err := json.Marshal(map[string]any{"types": []string{"ObjectCreated", "ObjectDeleted"}, "queue": queue})
+	body, err := json.Marshal(map[string]any{"types": types, "queue": queue})
 	if err != nil {
 		return nil, err
 	}
@@ -269,6 +267,3 @@ func (c *client) events(ctx context.Context, queue string) (io.ReadCloser, error
 	}
 	return resp.Body, nil
 }
-
-// micros turns Icinga's Unix seconds into whole microseconds.
-func micros(seconds float64) int64 { return int64(seconds*1e6 + 0.5) }

@@ -90,11 +90,11 @@ func (l *lane) find(ctx context.Context, o checks.Object) error {
 	if known.isAbsent(o, now) || !l.sink.finds.take(now) {
 		return unknown(o)
 	}
-	_, exists, err := l.link.object(ctx, o)
+	there, err := l.link.object(ctx, o)
 	if err != nil {
 		return fmt.Errorf("look for %s: %w", o, asOutage(err))
 	}
-	if !exists {
+	if there == nil {
 		known.setAbsent(o, now)
 		return unknown(o)
 	}
@@ -123,17 +123,27 @@ func asOutage(err error) error {
 // not answered: to send a result again that it holds would count as another
 // check attempt.
 func (l *lane) settle(ctx context.Context, r *checks.Result) (there bool, err error) {
-	held, _, err := l.link.object(ctx, r.Object)
+	e, err := l.link.object(ctx, r.Object)
 	if err != nil {
 		return false, fmt.Errorf("look for %s: %w", r.Object, asOutage(err))
 	}
 	delete(l.doubt, r.Object)
-	return held == r.Executed.UnixMicro(), nil
+	return e != nil && e.held() == r.Executed.UnixMicro(), nil
 }
 
-// deliver offers r to Icinga once.
+// deliver offers r to Icinga once. Its watcher is to hear of each state, so
+// what the result before made of the object is read first, if that was not done.
 func (l *lane) deliver(ctx context.Context, r *checks.Result) error {
 	sink := l.sink
+	if sink.ledger.isUnread(r.Object) {
+		e, err := l.link.object(ctx, r.Object)
+		if err != nil {
+			return fmt.Errorf("ask for the state of %s: %w", r.Object, asOutage(err))
+		}
+		if e != nil {
+			sink.ledger.pass(e.reading())
+		}
+	}
 	what, why, err := l.link.submit(ctx, r)
 	if err != nil {
 		l.doubt[r.Object] = struct{}{}
@@ -143,6 +153,7 @@ func (l *lane) deliver(ctx context.Context, r *checks.Result) error {
 	case taken:
 		sink.counters.taken.Add(1)
 		sink.objects.acknowledge(r)
+		sink.ledger.took(r)
 		return nil
 	case stale:
 		sink.counters.stale.Add(1)
@@ -174,11 +185,11 @@ func (l *lane) deliver(ctx context.Context, r *checks.Result) error {
 // explain tells the reasons of a 404 apart: there is no such object, or the
 // account has no right to submit for it.
 func (l *lane) explain(ctx context.Context, o checks.Object) error {
-	_, exists, err := l.link.object(ctx, o)
+	there, err := l.link.object(ctx, o)
 	if err != nil {
 		return fmt.Errorf("look for %s: %w", o, asOutage(err))
 	}
-	if !exists {
+	if there == nil {
 		l.sink.objects.setAbsent(o, time.Now())
 		return unknown(o)
 	}

@@ -12,6 +12,7 @@ import (
 	"net/http"
 	"net/url"
 	"strconv"
+	"strings"
 	"time"
 
 	"checkbus/checks"
@@ -189,27 +190,28 @@ func (l *link) read() (status int, again bool, err error) {
 	return resp.StatusCode, !resp.Close && l.reader.Buffered() == 0, nil
 }
 
-// object asks for one object; false when Icinga does not have it, or does not
-// show it to this account.
-func (l *link) object(ctx context.Context, o checks.Object) (held int64, exists bool, err error) {
+// object asks for one object, with statusAttrs; nil when Icinga does not have
+// it, or does not show it to this account.
+func (l *link) object(ctx context.Context, o checks.Object) (*entry, error) {
 	path := kind(o) + "/" + url.PathEscape(o.String())
-	status, body, err := l.do(ctx, http.MethodGet, path+"?attrs=last_check_result", nil)
+	status, body, err := l.do(ctx, http.MethodGet, path+"?attrs="+strings.Join(statusAttrs, "&attrs="), nil)
 	switch {
 	case err != nil:
-		return 0, false, err
+		return nil, err
 	case status == http.StatusNotFound:
-		return 0, false, nil
+		return nil, nil
 	case status != http.StatusOK:
-		return 0, false, answered(path, status, body)
+		return nil, answered(path, status, body)
 	}
 	var reply struct {
-		Results []entry `json:"results"`
+		Results []*entry `json:"results"`
 	}
 	if err := json.Unmarshal(body, &reply); err != nil {
-		return 0, false, fmt.Errorf("ask for %s: %w", path, err)
+		return nil, fmt.Errorf("ask for %s: %w", path, err)
 	}
-	if len(reply.Results) != 1 {
-		return 0, false, fmt.Errorf("ask for %s: %d results", path, len(reply.Results))
+	if len(reply.Results) != 1 || reply.Results[0] == nil {
+		return nil, fmt.Errorf("ask for %s: %d results", path, len(reply.Results))
 	}
-	return reply.Results[0].held(), true, nil
+	reply.Results[0].Name = o.String()
+	return reply.Results[0], nil
 }

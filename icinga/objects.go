@@ -1,9 +1,6 @@
 package icinga
 
 import (
-	"encoding/json"
-	"io"
-	"strings"
 	"sync"
 	"time"
 
@@ -27,6 +24,7 @@ type objects struct {
 	listing uint32 // the number of the newest list, complete or not
 	absent  map[checks.Object]time.Time
 	ignored map[checks.Object]struct{} // their last result waits to be offered again
+	overdue map[checks.Object]struct{} // Icinga lost their last result, and a newer one is on its way
 }
 
 // A mark is how far the results of one object have come.
@@ -41,6 +39,7 @@ func newObjects() *objects {
 		marks:   make(map[checks.Object]mark),
 		absent:  make(map[checks.Object]time.Time),
 		ignored: make(map[checks.Object]struct{}),
+		overdue: make(map[checks.Object]struct{}),
 	}
 }
 
@@ -98,6 +97,7 @@ func (s *objects) acknowledge(r *checks.Result) {
 	m.seq, m.executed = r.Seq, max(m.executed, r.Executed.UnixMicro())
 	s.marks[r.Object] = m
 	delete(s.ignored, r.Object)
+	delete(s.overdue, r.Object)
 }
 
 // ignore notes that Icinga does not store results for r's object now, and that
@@ -109,6 +109,7 @@ func (s *objects) ignore(r *checks.Result) {
 	m.seq = r.Seq
 	s.marks[r.Object] = m
 	s.ignored[r.Object] = struct{}{}
+	delete(s.overdue, r.Object)
 }
 
 // forget notes that Icinga will never take the result behind o's mark.
@@ -157,6 +158,21 @@ func (s *objects) setHeld(o checks.Object, held int64, now time.Time) {
 	}
 }
 
+// setOverdue notes that Icinga lost o's last result, and that a newer one is on
+// its way.
+func (s *objects) setOverdue(o checks.Object) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.overdue[o] = struct{}{}
+}
+
+// isOverdue reports whether there is such an object.
+func (s *objects) isOverdue() bool {
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	return len(s.overdue) > 0
+}
+
 // ignoredObjects are the objects that Icinga stored no result for when it was
 // last offered one, at most limit of them, in no order.
 func (s *objects) ignoredObjects(limit int) []checks.Object {
@@ -183,6 +199,7 @@ func (s *objects) beginList() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.listing++
+	clear(s.overdue)
 }
 
 // add notes an object of the list, and returns what was lost of it.
@@ -225,36 +242,4 @@ func (s *objects) size() int {
 		}
 	}
 	return n
-}
-
-// follow applies the event stream until it ends. Icinga's stream may stall for
-// 5 s, so an object missing from the list may exist.
-func (s *objects) follow(stream io.Reader) error {
-	d := json.NewDecoder(stream)
-	for {
-		var e struct {
-			Type       string `json:"type"`
-			ObjectType string `json:"object_type"`
-			ObjectName string `json:"object_name"`
-		}
-		if err := d.Decode(&e); err != nil {
-			return err
-		}
-		if e.ObjectType != "Host" && e.ObjectType != "Service" {
-			continue
-		}
-		o := objectOf(e.ObjectName)
-		switch e.Type {
-		case "ObjectCreated":
-			s.setPresent(o)
-		case "ObjectDeleted":
-			s.setAbsent(o, time.Now())
-		}
-	}
-}
-
-// objectOf reads Icinga's name of a host or service.
-func objectOf(name string) checks.Object {
-	host, service, _ := strings.Cut(name, "!")
-	return checks.Object{Host: host, Service: service}
 }

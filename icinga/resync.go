@@ -73,7 +73,7 @@ func (s *Sink) list(ctx context.Context, c *core) ([]loss, error) {
 	s.objects.beginList()
 	now := time.Now()
 	for _, kind := range []string{hosts, services} {
-		err := c.control.list(ctx, kind, func(e entry) {
+		err := c.control.list(ctx, kind, []string{"last_check_result"}, func(e *entry) {
 			if l, ok := s.objects.add(objectOf(e.Name), e.held(), now); ok {
 				lost = append(lost, l)
 			}
@@ -115,7 +115,11 @@ func (s *Sink) restore(ctx context.Context, l *lane, o loss) error {
 	if err != nil {
 		return err
 	}
-	if !ok || r.Executed.UnixMicro() <= o.held {
+	isNewer := r.Executed.UnixMicro() > o.held
+	if !ok && isNewer {
+		s.objects.setOverdue(o.Object)
+	}
+	if !ok || !isNewer {
 		s.objects.setHeld(o.Object, o.held, time.Now())
 		return nil
 	}

@@ -61,6 +61,8 @@ func (s *Sink) close() {
 	for _, c := range s.cores {
 		c.control.close()
 		c.feed.close()
+		c.states.close()
+		c.glances.close()
 		for _, l := range c.lanes {
 			l.link.close()
 		}
@@ -97,14 +99,14 @@ func (s *Sink) attend(ctx context.Context, active int, o *outageLog) (ready bool
 		return false, err
 	}
 	s.set(nil, nil)
-	feed, err := c.feed.events(ctx, s.queue)
+	feed, err := s.subscribe(ctx, c)
 	if err != nil {
 		return false, err
 	}
 	ended := make(chan struct{})
 	go func() {
 		defer close(ended)
-		_ = s.objects.follow(feed) // it always ends with an error, and Run looks why
+		_ = s.listen(feed) // it always ends with an error, and Run looks why
 	}()
 	defer func() {
 		cancel()

@@ -1,4 +1,5 @@
-// Package icinga hands check results to Icinga 2 through its API.
+// Package icinga hands check results to Icinga 2 through its API, and tells what
+// becomes of its objects.
 //
 // Icinga's 200 is not the end: what was acknowledged shortly before a reload,
 // or since the state file was last written before a crash, is gone without a
@@ -39,6 +40,7 @@ type Sink struct {
 	account  *account
 	cores    []*core // in order of preference
 	objects  *objects
+	ledger   *ledger
 	finds    rate
 	counters counters
 	times    times
@@ -46,7 +48,7 @@ type Sink struct {
 	queue    string // this gateway's own, of the event stream
 	recalled bool   // used by Run alone
 
-	forbidden, unpermitted alarm
+	forbidden, unpermitted, unheard, unread alarm
 
 	sending chan struct{} // has one element while somebody hands over
 	looking chan struct{} // asks Run to look whether Icinga still runs
@@ -62,6 +64,8 @@ type core struct {
 	url     string
 	control *client // questions about the whole
 	feed    *client // the event stream
+	states  *client // what its objects are
+	glances *client // which of them have changed
 	lanes   []*lane
 }
 
@@ -91,11 +95,12 @@ type times struct {
 	failover time.Duration // with an Icinga that is down, until the next is tried
 	settle   time.Duration // a preferred Icinga must be well for this long
 	retry    time.Duration // between two tries of what was ignored
+	glance   time.Duration // between two glances at all objects, at least
 	slow     time.Duration // between two tries with a wrong account
 }
 
 type counters struct {
-	taken, repeated, stale, ignored, resent atomic.Uint64
+	taken, repeated, stale, ignored, resent, asked atomic.Uint64
 }
 
 // New builds a Sink of valid settings. It reads the certificates and the
@@ -110,6 +115,7 @@ func New(cfg Config, history History, log *slog.Logger) (*Sink, error) {
 		log:     log.With("sink", "icinga"),
 		account: &account{cfg: cfg},
 		objects: newObjects(),
+		ledger:  newLedger(),
 		finds:   rate{perSecond: 10, burst: 20},
 		seed:    maphash.MakeSeed(),
 		queue:   "checkbus-" + rand.Text(),
@@ -123,6 +129,7 @@ func New(cfg Config, history History, log *slog.Logger) (*Sink, error) {
 			failover: 5 * time.Second,
 			settle:   30 * time.Second,
 			retry:    10 * time.Second,
+			glance:   500 * time.Millisecond,
 			slow:     5 * time.Second,
 		},
 	}
@@ -131,7 +138,7 @@ func New(cfg Config, history History, log *slog.Logger) (*Sink, error) {
 	}
 	for _, url := range cfg.URL {
 		client := func() *client { return newClient(url, cfg, t.Clone(), s.account) }
-		c := &core{url: url, control: client(), feed: client()}
+		c := &core{url: url, control: client(), feed: client(), states: client(), glances: client()}
 		c.feed.transport.ResponseHeaderTimeout = cfg.Timeout
 		for range cfg.Connections {
 			link, err := newLink(url, cfg, t.Clone(), s.account)
@@ -205,6 +212,7 @@ type Stats struct {
 	Stale    uint64 // results that Icinga dropped for a newer one
 	Ignored  uint64 // answers that a parent is unreachable
 	Resent   uint64 // results sent again because Icinga had lost them
+	Asked    uint64 // objects whose state Icinga was asked for, but for the lists of all
 }
 
 // Stats may be called at any time; it takes a moment with very many objects.
@@ -216,6 +224,7 @@ func (s *Sink) Stats() Stats {
 		Stale:    s.counters.stale.Load(),
 		Ignored:  s.counters.ignored.Load(),
 		Resent:   s.counters.resent.Load(),
+		Asked:    s.counters.asked.Load(),
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()

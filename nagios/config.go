@@ -31,6 +31,14 @@ type Config struct {
 	// that the core does not know are handed over, and only the core's log
 	// says so.
 	ObjectCache string `toml:"object_cache"`
+	// LogFile is the core's log_file and StatusFile its status_file, from which
+	// the state changes come out. Both or none: without them nothing is heard of
+	// what the core makes of results.
+	LogFile    string `toml:"log_file"`
+	StatusFile string `toml:"status_file"`
+	// QuerySocket is Naemon's query_socket, which tells of each check. Empty:
+	// those that change nothing are told when the status file is written.
+	QuerySocket string `toml:"query_socket"`
 	// Core is "nagios", which is also meant by "", or "naemon".
 	Core string `toml:"core"`
 }
@@ -45,6 +53,9 @@ func (c Config) Validate() error {
 		{"command_file", c.CommandFile},
 		{"batch_dir", c.BatchDir},
 		{"object_cache", c.ObjectCache},
+		{"log_file", c.LogFile},
+		{"status_file", c.StatusFile},
+		{"query_socket", c.QuerySocket},
 	} {
 		if p.path != "" && !filepath.IsAbs(p.path) {
 			errs = append(errs, fmt.Errorf("nagios.%s: %q is not an absolute path", p.key, p.path))
@@ -55,6 +66,15 @@ func (c Config) Validate() error {
 	}
 	if len(c.BatchDir) > maxBatchDir {
 		errs = append(errs, fmt.Errorf("nagios.batch_dir: longer than %d bytes", maxBatchDir))
+	}
+	if c.LogFile == "" && c.StatusFile != "" {
+		errs = append(errs, errors.New("nagios.log_file: required with status_file"))
+	}
+	if c.LogFile != "" && c.StatusFile == "" {
+		errs = append(errs, errors.New("nagios.status_file: required with log_file"))
+	}
+	if c.QuerySocket != "" && (c.Core != coreNaemon || c.LogFile == "") {
+		errs = append(errs, errors.New("nagios.query_socket: needs core = \"naemon\" and log_file"))
 	}
 	switch c.Core {
 	case "", coreNagios, coreNaemon:
@@ -84,8 +104,17 @@ func (c Config) Check() error {
 	if c.BatchDir != "" {
 		note("batch_dir", checkBatchDir(c.BatchDir))
 	}
-	if c.ObjectCache != "" {
-		note("object_cache", unlessMissing(access(c.ObjectCache, unix.R_OK)))
+	for _, f := range []struct{ key, path string }{
+		{"object_cache", c.ObjectCache},
+		{"log_file", c.LogFile},
+		{"status_file", c.StatusFile},
+	} {
+		if f.path != "" {
+			note(f.key, unlessMissing(access(f.path, unix.R_OK)))
+		}
+	}
+	if c.QuerySocket != "" {
+		note("query_socket", unlessMissing(access(c.QuerySocket, unix.R_OK|unix.W_OK)))
 	}
 	return errors.Join(errs...)
 }

@@ -19,9 +19,15 @@ func TestConfigMistakesAreNamedByKey(t *testing.T) {
 		"semicolon": {
 			Config{CommandFile: "/a;b", BatchDir: "/a;b"}, `nagios.batch_dir: "/a;b" holds a semicolon or a control character`,
 		},
-		"newline": {Config{CommandFile: "/a", BatchDir: "/a\nb"}, `nagios.batch_dir: "/a\nb" holds a semicolon or a control character`},
-		"long":    {Config{CommandFile: "/a", BatchDir: "/" + strings.Repeat("b", 4000)}, "nagios.batch_dir: longer than 3072 bytes"},
-		"core":    {Config{CommandFile: "/a", Core: "icinga"}, `nagios.core: "icinga" is neither nagios nor naemon`},
+		"newline":    {Config{CommandFile: "/a", BatchDir: "/a\nb"}, `nagios.batch_dir: "/a\nb" holds a semicolon or a control character`},
+		"long":       {Config{CommandFile: "/a", BatchDir: "/" + strings.Repeat("b", 4000)}, "nagios.batch_dir: longer than 3072 bytes"},
+		"feed":       {Config{CommandFile: "/a", LogFile: "/log", StatusFile: "/status"}, ""},
+		"nerd":       {Config{CommandFile: "/a", LogFile: "/log", StatusFile: "/status", QuerySocket: "/qh", Core: "naemon"}, ""},
+		"no nerd":    {Config{CommandFile: "/a", LogFile: "/log", StatusFile: "/status", QuerySocket: "/qh"}, `nagios.query_socket: needs core = "naemon" and log_file`},
+		"no status":  {Config{CommandFile: "/a", LogFile: "/log"}, "nagios.status_file: required with log_file"},
+		"no log":     {Config{CommandFile: "/a", StatusFile: "/status"}, "nagios.log_file: required with status_file"},
+		"a log away": {Config{CommandFile: "/a", LogFile: "log", StatusFile: "status"}, `nagios.log_file: "log" is not an absolute path; nagios.status_file: "status" is not an absolute path`},
+		"core":       {Config{CommandFile: "/a", Core: "icinga"}, `nagios.core: "icinga" is neither nagios nor naemon`},
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
@@ -48,6 +54,8 @@ func TestCheckLooksAtWhatIsNamed(t *testing.T) {
 	}{
 		"core is down":           {Config{CommandFile: filepath.Join(dir, "none"), BatchDir: dir}, ""},
 		"file instead of FIFO":   {Config{CommandFile: file}, "nagios.command_file: " + file + " is not a FIFO"},
+		"files to come":          {Config{CommandFile: filepath.Join(dir, "none"), LogFile: filepath.Join(dir, "log"), StatusFile: filepath.Join(dir, "status")}, ""},
+		"below a file":           {Config{CommandFile: filepath.Join(dir, "none"), LogFile: filepath.Join(file, "log")}, "nagios.log_file: access " + file},
 		"no folder":              {Config{BatchDir: filepath.Join(dir, "none")}, "nagios.batch_dir: stat"},
 		"file instead of folder": {Config{BatchDir: file}, "nagios.batch_dir: " + file + " is not a directory"},
 	}

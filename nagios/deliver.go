@@ -152,7 +152,10 @@ func (s *Sink) handOver(ctx context.Context, results []checks.Result, members []
 		s.down(err)
 		return err
 	}
-	if err := s.deliver(ctx, b); err != nil {
+	h := s.handovers.begin(results, members)
+	err = s.deliver(ctx, b)
+	s.handovers.end(h, err == nil)
+	if err != nil {
 		return fmt.Errorf("not confirmed: %w", err)
 	}
 	return nil

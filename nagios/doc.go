@@ -1,5 +1,5 @@
 // Package nagios hands results to Nagios Core 4 and Naemon on this machine, as
-// passive checks.
+// passive checks, and tells what they make of their hosts and services.
 //
 // The cores take them as external commands, one a line, from a FIFO. A FIFO
 // tells its writer nothing: what a dying core had read and not processed is
@@ -10,4 +10,8 @@
 //
 // A core says nothing to the writer about results for objects that it does not
 // know, so its object cache is read and followed.
+//
+// What the core makes of its objects comes back from its log, which tells of
+// every change as it happens, and from its status file, which tells everything
+// a while later. Results that were handed over fill in what the log leaves out.
 package nagios

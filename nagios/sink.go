@@ -19,6 +19,8 @@ type Sink struct {
 	patience time.Duration
 	objects  *objects
 
+	handovers *handovers // what Follow learns of the batches
+
 	mu      sync.Mutex // one Submit at a time
 	outbox  *outbox    // nil: plain lines
 	isDown  atomic.Bool
@@ -33,6 +35,8 @@ func New(cfg Config, log *slog.Logger) *Sink {
 		log:      log.With("sink", "nagios"),
 		format:   format{naemon: cfg.Core == coreNaemon},
 		patience: firstPatience,
+
+		handovers: newHandovers(),
 	}
 	s.objects = newObjects(cfg.ObjectCache, s.log)
 	if cfg.BatchDir != "" {

@@ -123,7 +123,7 @@ func TestResultsArriveInNagiosAsSent(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			got := status[object(name, tt.host)]
 			want := realtest.NagiosStatus{
-				State: tt.wantState, Output: tt.wantOut, LongOutput: tt.wantLong, Perfdata: tt.wantPerfs, LastCheck: at.Unix(),
+				State: tt.wantState, Output: tt.wantOut, LongOutput: tt.wantLong, Perfdata: tt.wantPerfs, LastCheck: at.Unix(), Attempt: 1,
 			}
 			if got != want {
 				t.Errorf("status file says %.300q\nwant %.300q", fmt.Sprint(got), fmt.Sprint(want))

@@ -27,11 +27,15 @@ func runCheckConfig(args []string, out, log io.Writer) error {
 	fmt.Fprintf(out, "results   %s/<host>[/<service>], payload up to %v, reason up to %v\n", s.Results.Root, s.Results.MaxPayload, s.Results.MaxReason)
 	fmt.Fprintf(out, "spool     up to %v\n", s.Spool.MaxSize)
 	fmt.Fprintf(out, "access    %s\n", s.Access)
-	errs := []error{s.broker().Check()}
+	fmt.Fprintf(out, "web       %s\n", s.Web)
+	errs := []error{s.broker().Check(), s.Web.Check()}
 	if s.Nagios != nil {
 		way := "plain command lines"
 		if s.Nagios.BatchDir != "" {
 			way = "batches in " + s.Nagios.BatchDir
+		}
+		if s.Nagios.LogFile != "" {
+			way += ", state changes from " + s.Nagios.LogFile
 		}
 		fmt.Fprintf(out, "nagios    %s, %s\n", s.Nagios.CommandFile, way)
 		errs = append(errs, s.Nagios.Check())

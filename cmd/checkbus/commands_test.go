@@ -7,6 +7,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -38,12 +39,13 @@ func TestCommandsAsUsersMeetThem(t *testing.T) {
 			env.Setenv("GORACE", gorace)
 			env.Setenv("HOST", host)
 			env.Setenv("PORT", port)
-			settings := "[[listener]]\naddress = \"" + net.JoinHostPort(host, port) + "\"\n"
+			settings := "[[listener]]\naddress = \"" + net.JoinHostPort(host, port) + "\"\n[web]\naddress = \"127.0.0.1:0\"\n"
 			return os.WriteFile(filepath.Join(env.WorkDir, "checkbus.toml"), []byte(settings), 0o600)
 		},
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
 			"exits":     exits,
 			"listening": listening,
+			"says":      says,
 			"terminate": terminate,
 		},
 	})
@@ -81,6 +83,24 @@ func listening(ts *testscript.TestScript, neg bool, args []string) {
 			return
 		} else if time.Now().After(end) {
 			ts.Fatalf("nobody listens after %v: %v", limit, err)
+		}
+	}
+}
+
+// says waits until a file that something in the background writes matches:
+// says FILE REGEXP.
+func says(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 2 {
+		ts.Fatalf("usage: says FILE REGEXP")
+	}
+	want := regexp.MustCompile("(?m)" + args[1])
+	for end := time.Now().Add(limit); ; time.Sleep(5 * time.Millisecond) {
+		text, err := os.ReadFile(ts.MkAbs(args[0]))
+		if err == nil && want.Match(text) {
+			return
+		}
+		if time.Now().After(end) {
+			ts.Fatalf("after %v %s says %q", limit, args[0], text)
 		}
 	}
 }

@@ -3,6 +3,7 @@ package main
 import (
 	"fmt"
 	"net"
+	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -60,25 +61,53 @@ func activate(t *testing.T, settings string, names string, sockets ...*os.File) 
 	return log, stop
 }
 
-func TestSocketsOfSystemd(t *testing.T) {
+// systemdSocket opens a socket as systemd does, until the test ends.
+func systemdSocket(t *testing.T) (address string, socket *os.File) {
+	t.Helper()
 	ln, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer ln.Close()
-	socket, err := ln.(*net.TCPListener).File()
+	t.Cleanup(func() { ln.Close() })
+	socket, err = ln.(*net.TCPListener).File()
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer socket.Close()
+	t.Cleanup(func() { socket.Close() })
+	return ln.Addr().String(), socket
+}
+
+func TestTheWebServerTakesASocketOfSystemd(t *testing.T) {
+	address, socket := systemdSocket(t)
 	settings := filepath.Join(t.TempDir(), "checkbus.toml")
-	text := fmt.Sprintf("data_dir = %q\n[[listener]]\naddress = \"systemd:mqtt\"\nallow_anonymous = true\n", t.TempDir())
+	text := fmt.Sprintf("data_dir = %q\n[[listener]]\naddress = \"127.0.0.1:0\"\n[web]\naddress = \"systemd:web\"\n", t.TempDir())
+	if err := os.WriteFile(settings, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	log, stop := activate(t, settings, "web", socket)
+	response, err := http.Get("http://" + address + "/healthz")
+	if err != nil {
+		t.Fatalf("%v\n%s", err, log())
+	}
+	response.Body.Close()
+	if response.StatusCode != http.StatusOK {
+		t.Errorf("/healthz: %s", response.Status)
+	}
+	if err := stop(); err != nil {
+		t.Errorf("%v\n%s", err, log())
+	}
+}
+
+func TestSocketsOfSystemd(t *testing.T) {
+	address, socket := systemdSocket(t)
+	settings := filepath.Join(t.TempDir(), "checkbus.toml")
+	text := fmt.Sprintf("data_dir = %q\n[[listener]]\naddress = \"systemd:mqtt\"\nallow_anonymous = true\n[web]\naddress = \"127.0.0.1:0\"\n", t.TempDir())
 	if err := os.WriteFile(settings, []byte(text), 0o600); err != nil {
 		t.Fatal(err)
 	}
 
 	log, stop := activate(t, settings, "mqtt", socket)
-	host, port, _ := net.SplitHostPort(ln.Addr().String())
+	host, port, _ := net.SplitHostPort(address)
 	pub := exec.Command(realtest.Need(t, "mosquitto_pub"), "-h", host, "-p", port, "-q", "1", "-t", "nagios/web1", "-m", `{"exit_code":0,"reason":""}`)
 	if out, err := pub.CombinedOutput(); err != nil {
 		t.Errorf("%v\n%s\n%s", err, out, log())

@@ -70,14 +70,14 @@ type gateway struct {
 	settings string // the settings file
 	env      []string
 
-	t      *testing.T
+	t      testing.TB
 	log    string // what it writes, in all its lives
 	cmd    *exec.Cmd
 	exited chan struct{} // closed when cmd has ended
 }
 
 // startGateway runs a gateway until the test ends; tables are further settings.
-func startGateway(t *testing.T, tables string) *gateway {
+func startGateway(t testing.TB, tables string) *gateway {
 	t.Helper()
 	g := prepareGateway(t, filepath.Join(t.TempDir(), "data"), tables)
 	g.start()
@@ -85,7 +85,7 @@ func startGateway(t *testing.T, tables string) *gateway {
 }
 
 // prepareGateway writes the settings of a gateway without starting it.
-func prepareGateway(t *testing.T, dataDir, tables string) *gateway {
+func prepareGateway(t testing.TB, dataDir, tables string) *gateway {
 	t.Helper()
 	dir := t.TempDir()
 	g := &gateway{
@@ -94,6 +94,9 @@ func prepareGateway(t *testing.T, dataDir, tables string) *gateway {
 		settings: filepath.Join(dir, "checkbus.toml"),
 		t:        t,
 		log:      filepath.Join(dir, "log"),
+	}
+	if !strings.Contains(tables, "[web]") {
+		tables += "\n[web]\naddress = \"127.0.0.1:0\"\n"
 	}
 	text := fmt.Sprintf("data_dir = %q\n[[listener]]\naddress = %q\n%s", dataDir, g.addr, tables)
 	if err := os.WriteFile(g.settings, []byte(text), 0o600); err != nil {

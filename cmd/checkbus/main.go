@@ -21,6 +21,9 @@ Usage:
     checkbus check-config [-config FILE]   check the settings and all they name
     checkbus rejected [-config FILE] [-n N] [-json]
                                            list what was refused, and why
+    checkbus watch [FLAGS]                 follow states and events
+    checkbus status [-config FILE] [-json] [-address URL]
+                                           show the running gateway at a glance
     checkbus passwd [-D] FILE USER         give USER a password, or delete USER
     checkbus version
 
@@ -65,6 +68,10 @@ func run(ctx context.Context, args []string, out, log io.Writer) error {
 		return runCheckConfig(args, out, log)
 	case "rejected":
 		return runRejected(args, out, log)
+	case "watch":
+		return runWatch(ctx, args, out, log)
+	case "status":
+		return runStatus(ctx, args, out, log)
 	case "passwd":
 		return runPasswd(ctx, args, os.Stdin, log)
 	case "version", "-version", "--version":

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"flag"
 	"fmt"
 	"io"
@@ -9,6 +10,7 @@ import (
 	"os"
 	"os/signal"
 	"path/filepath"
+	"slices"
 	"syscall"
 
 	"github.com/coreos/go-systemd/v22/daemon"
@@ -18,6 +20,7 @@ import (
 	"checkbus/checks"
 	"checkbus/icinga"
 	"checkbus/internal/bus"
+	"checkbus/internal/listen"
 	"checkbus/internal/spool"
 	"checkbus/nagios"
 )
@@ -63,7 +66,13 @@ func serve(ctx context.Context, s Settings, log *slog.Logger) error {
 	}
 	defer refusals.Close()
 
-	brk, err := broker.New(s.broker(), log)
+	sockets, err := listen.Sockets(s.addresses())
+	if err != nil {
+		return err
+	}
+	cfg := s.broker()
+	cfg.Sockets = sockets
+	brk, err := broker.New(cfg, log)
 	if err != nil {
 		return fmt.Errorf("start broker: %w", err)
 	}
@@ -80,8 +89,9 @@ func serve(ctx context.Context, s Settings, log *slog.Logger) error {
 		MaxObjects: s.Results.MaxObjects,
 		Publish:    brk.Publish,
 
-		SysInterval: s.Broker.SysInterval,
-		Log:         log,
+		EveryAttempt: s.Publish.Events == "all",
+		SysInterval:  s.Broker.SysInterval,
+		Log:          log,
 	})
 	if err != nil {
 		return err
@@ -91,26 +101,30 @@ func serve(ctx context.Context, s Settings, log *slog.Logger) error {
 	if err := brk.Listen(); err != nil {
 		return err
 	}
+	pages := console{s, queue, brk, b, activated(s.Web, sockets), log}.server()
+	if err := pages.Listen(); err != nil {
+		return err
+	}
 	log.Info("checkbus started", "version", version(), "address", brk.Addr().String(), "data_dir", s.DataDir, "cores", s.cores())
 	b.PublishStatus("online")
 
-	// The broker stops last, so that its subscribers learn that the gateway
-	// leaves.
+	// The broker stops last, so that its subscribers get the last events and
+	// learn that the gateway leaves.
 	brokerCtx, stopBroker := context.WithCancel(context.WithoutCancel(ctx))
 	defer stopBroker()
 	g, ctx := errgroup.WithContext(ctx)
 	g.Go(func() error { return brk.Run(brokerCtx) })
-	g.Go(func() error { return b.Run(ctx) })
+	g.Go(func() error {
+		defer stopBroker()
+		err := b.Run(ctx)
+		b.PublishStatus("offline")
+		return err
+	})
+	g.Go(func() error { return pages.Run(ctx) })
 	g.Go(func() error { return watchdog(ctx, queue) })
 	g.Go(func() error { return collectSeldom(ctx) })
 	g.Go(func() error {
-		reload(ctx, hangups, brk, log)
-		return nil
-	})
-	g.Go(func() error {
-		<-ctx.Done()
-		b.PublishStatus("offline")
-		stopBroker()
+		reload(ctx, hangups, func() error { return errors.Join(brk.Reload(), pages.Reload()) }, log)
 		return nil
 	})
 	notify(log, daemon.SdNotifyReady)
@@ -121,15 +135,15 @@ func serve(ctx context.Context, s Settings, log *slog.Logger) error {
 	return err
 }
 
-// reload makes brk read its files again on each hangup until ctx ends.
-func reload(ctx context.Context, hangups <-chan os.Signal, brk *broker.Broker, log *slog.Logger) {
+// reload reads all files again on each hangup until ctx ends.
+func reload(ctx context.Context, hangups <-chan os.Signal, readAgain func() error, log *slog.Logger) {
 	for {
 		select {
 		case <-ctx.Done():
 			return
 		case <-hangups:
 		}
-		if err := brk.Reload(); err != nil {
+		if err := readAgain(); err != nil {
 			log.Error("not all files are reloaded; what the bad ones said before stays in force", "err", err)
 		} else {
 			log.Info("files reloaded")
@@ -161,7 +175,11 @@ func newCores(s Settings, queue *spool.Queue, log *slog.Logger) (cores []bus.Cor
 				log.Warn("nagios not closed", "err", err)
 			}
 		}
-		cores = append(cores, bus.Core{Name: "nagios", Sink: sink})
+		core := bus.Core{Name: "nagios", Sink: sink}
+		if s.Nagios.LogFile != "" {
+			core.Feed = sink
+		}
+		cores = append(cores, core)
 	}
 	if s.Icinga != nil {
 		cursor, err := queue.Cursor("icinga")
@@ -174,7 +192,8 @@ func newCores(s Settings, queue *spool.Queue, log *slog.Logger) (cores []bus.Cor
 		if err != nil {
 			return nil, nil, err
 		}
-		cores = append(cores, bus.Core{Name: "icinga", Sink: sink})
+		// In front: its states are known to the millisecond, Nagios's to the second.
+		cores = slices.Insert(cores, 0, bus.Core{Name: "icinga", Sink: sink, Feed: sink})
 	}
 	return cores, closeAll, nil
 }

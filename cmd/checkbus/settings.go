@@ -12,6 +12,7 @@ import (
 	"checkbus/broker"
 	"checkbus/icinga"
 	"checkbus/internal/settings"
+	"checkbus/internal/web"
 	"checkbus/nagios"
 )
 
@@ -22,11 +23,13 @@ type Settings struct {
 	Log      LogSettings       `toml:"log"`
 	Results  ResultSettings    `toml:"results"`
 	Spool    SpoolSettings     `toml:"spool"`
+	Publish  PublishSettings   `toml:"publish"`
 	Listener []broker.Listener `toml:"listener"`
 	Access   broker.Access     `toml:"access"`
 	Broker   BrokerSettings    `toml:"broker"`
 	Nagios   *nagios.Config    `toml:"nagios"`
 	Icinga   *icinga.Config    `toml:"icinga"`
+	Web      web.Config        `toml:"web"`
 }
 
 // LogSettings say what is logged, on standard error.
@@ -48,11 +51,20 @@ type SpoolSettings struct {
 	MaxSize settings.Size `toml:"max_size"`
 }
 
+// PublishSettings say what is an event.
+type PublishSettings struct {
+	Events string `toml:"events"` // changes, or all: each attempt of a soft problem as well
+}
+
 // BrokerSettings bound what clients may take, and say what of them is kept and
 // how often figures are published below $SYS.
 type BrokerSettings struct {
 	MaxPacket          settings.Size `toml:"max_packet"`
 	MaxConnections     int           `toml:"max_connections"`
+	MaxPerAddress      int           `toml:"max_connections_per_address"`
+	MaxRate            int           `toml:"max_rate"`
+	ConnectTimeout     time.Duration `toml:"connect_timeout"`
+	MaxTopicLevels     int           `toml:"max_topic_levels"`
 	PersistentSessions bool          `toml:"persistent_sessions"`
 	MaxQueuedMessages  int           `toml:"max_queued_messages"`
 	MaxQueuedBytes     settings.Size `toml:"max_queued_bytes"`
@@ -69,10 +81,13 @@ func defaults() Settings {
 		Log:      LogSettings{Level: slog.LevelInfo, Format: "text"},
 		Results:  ResultSettings{Root: "nagios", MaxPayload: 256 << 10, MaxReason: 16 << 10, MaxObjects: 1_000_000},
 		Spool:    SpoolSettings{MaxSize: 1 << 30},
+		Publish:  PublishSettings{Events: "changes"},
 		Listener: []broker.Listener{{Address: "127.0.0.1:1883"}},
 		Broker: BrokerSettings{
 			MaxPacket:          2_000_000,
 			MaxConnections:     10_000,
+			ConnectTimeout:     15 * time.Second,
+			MaxTopicLevels:     200,
 			PersistentSessions: true,
 			MaxQueuedMessages:  100_000,
 			MaxQueuedBytes:     64 << 20,
@@ -81,6 +96,7 @@ func defaults() Settings {
 		},
 		Nagios: &nagios.Config{},
 		Icinga: &icingaDefaults,
+		Web:    web.Default(),
 	}
 }
 
@@ -133,12 +149,27 @@ func (s Settings) broker() broker.Config {
 		Access:         s.Access,
 		MaxPacket:      int(s.Broker.MaxPacket),
 		MaxConnections: s.Broker.MaxConnections,
+		ConnectTimeout: s.Broker.ConnectTimeout,
+		MaxTopicLevels: s.Broker.MaxTopicLevels,
+		MaxRate:        s.Broker.MaxRate,
 		Dir:            dir,
 		Queue:          broker.Queue{Messages: s.Broker.MaxQueuedMessages, Bytes: int64(s.Broker.MaxQueuedBytes)},
 		MaxStored:      int64(s.Broker.MaxStored),
 		SysInterval:    s.Broker.SysInterval,
-		Version:        version(),
+
+		MaxConnectionsPerAddress: s.Broker.MaxPerAddress,
+
+		Version: version(),
 	}
+}
+
+// addresses are those that the gateway listens on.
+func (s Settings) addresses() []string {
+	var all []string
+	for _, l := range s.Listener {
+		all = append(all, l.Address)
+	}
+	return append(all, s.Web.Address)
 }
 
 // Validate names every mistake by its key.
@@ -150,7 +181,7 @@ func (s Settings) Validate() error {
 	if s.Log.Format != "text" && s.Log.Format != "json" {
 		errs = append(errs, fmt.Errorf("log.format: %q is neither text nor json", s.Log.Format))
 	}
-	errs = append(errs, s.Results.Validate(), s.Spool.Validate(), s.broker().Validate())
+	errs = append(errs, s.Results.Validate(), s.Spool.Validate(), s.Publish.Validate(), s.broker().Validate(), s.Web.Validate(s.Access.PasswordFile != ""))
 	if s.Nagios != nil {
 		errs = append(errs, s.Nagios.Validate())
 	}
@@ -186,6 +217,14 @@ func (r ResultSettings) Validate() error {
 func (s SpoolSettings) Validate() error {
 	if s.MaxSize < 1<<20 {
 		return fmt.Errorf("spool.max_size: %v is less than 1MiB", s.MaxSize)
+	}
+	return nil
+}
+
+// Validate checks the word.
+func (p PublishSettings) Validate() error {
+	if p.Events != "changes" && p.Events != "all" {
+		return fmt.Errorf("publish.events: %q is neither changes nor all", p.Events)
 	}
 	return nil
 }

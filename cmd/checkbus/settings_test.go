@@ -53,6 +53,7 @@ func TestBadSettingsAreNamedByTheirKeys(t *testing.T) {
 		"queues":         {"[broker]\nmax_queued_messages = 0\nmax_queued_bytes = \"1\"\nmax_stored = \"1KiB\"", []string{"broker.max_queued_messages: ", "broker.max_queued_bytes: ", "broker.max_stored: "}},
 		"bad interval":   {"[broker]\nsys_interval = \"often\"", []string{"broker.sys_interval: "}},
 		"plain interval": {"[broker]\nsys_interval = 10", []string{"broker.sys_interval: "}},
+		"events":         {"[publish]\nevents = \"some\"", []string{"publish.events: \"some\" is neither changes nor all"}},
 		"nagios, empty":  {"[nagios]", []string{"nagios.command_file: "}},
 		"icinga, empty":  {"[icinga]", []string{"icinga.url: "}},
 		"several tables": {"[nagios]\n[icinga]\n[log]\nformat = \"xml\"", []string{"nagios.command_file: ", "icinga.url: ", "log.format: "}},

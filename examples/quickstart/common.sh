@@ -77,11 +77,15 @@ free_port() {
 # from SETTINGS. $CHECKBUS may name a binary that is built already.
 start_checkbus() {
 	port=$(free_port)
+	until web=$(free_port) && [ "$web" != "$port" ]; do :; done
 	cat - "$1" >"$dir/checkbus.toml" <<END
 data_dir = "$dir/spool"
 
 [[listener]]
 address = "127.0.0.1:$port"
+
+[web]
+address = "127.0.0.1:$web"
 
 END
 	if [ -z "${CHECKBUS:-}" ]; then
@@ -118,7 +122,7 @@ rejected() { "$CHECKBUS" rejected -config "$dir/checkbus.toml" | grep . | sed 's
 # run_until_interrupted says where everything is, and waits.
 run_until_interrupted() {
 	echo
-	echo "The gateway listens on 127.0.0.1:$port; settings and logs are in $dir."
+	echo "The gateway listens on 127.0.0.1:$port, its metrics are at http://127.0.0.1:$web/metrics; settings and logs are in $dir."
 	echo "Ctrl-C ends it all."
 	wait -n || true
 	give_up "a daemon ended"

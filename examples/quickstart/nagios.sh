@@ -82,6 +82,8 @@ cat >"$dir/nagios.toml" <<END
 command_file = "$dir/rw/nagios.cmd"
 batch_dir = "$dir/batch"
 object_cache = "$dir/objects.cache"
+log_file = "$dir/nagios.log"
+status_file = "$dir/status.dat"
 END
 start_checkbus "$dir/nagios.toml"
 # It reads the cache once that has been left alone for a second, and takes

@@ -1,7 +1,8 @@
 // Package bench holds nothing but benchmarks: checkbus beside what its user
 // would build instead, and on real cores. Each runs its work once, whatever
 // -benchtime says; "make bench" repeats all of them in turn, so that what is
-// compared alternates, and lets benchstat take the medians.
+// compared alternates, and lets benchstat take the medians. The comparison as a
+// plain broker makes rounds and tables by itself.
 package bench
 
 import (
@@ -62,9 +63,11 @@ func newMeter(pids ...int) *meter { return &meter{pids: pids, start: cpuTime(pid
 
 // report gives the processor time since newMeter over n results.
 func (m *meter) report(b *testing.B, n int, unit string) {
-	spent := cpuTime(m.pids) - m.start
-	b.ReportMetric(float64(spent.Microseconds())/float64(n), unit)
+	b.ReportMetric(float64(m.spent().Microseconds())/float64(n), unit)
 }
+
+// spent is the processor time since newMeter.
+func (m *meter) spent() time.Duration { return cpuTime(m.pids) - m.start }
 
 // clockTick is the unit of /proc/PID/stat: USER_HZ, 100 everywhere.
 const clockTick = 10 * time.Millisecond

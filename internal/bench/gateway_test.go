@@ -49,7 +49,7 @@ func startGateway(b *testing.B, settings string) *gateway {
 	addr := realtest.FreeAddr(b)
 	data := b.TempDir()
 	config := filepath.Join(b.TempDir(), "checkbus.toml")
-	text := fmt.Sprintf("data_dir = %q\n[log]\nlevel = \"warn\"\n[[listener]]\naddress = %q\n%s", data, addr, settings)
+	text := fmt.Sprintf("data_dir = %q\n[log]\nlevel = \"warn\"\n[web]\naddress = \"\"\n[[listener]]\naddress = %q\n%s", data, addr, settings)
 	if err := os.WriteFile(config, []byte(text), 0o600); err != nil {
 		b.Fatal(err)
 	}

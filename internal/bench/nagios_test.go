@@ -16,7 +16,8 @@ import (
 const hosts, services = 100, 40 // of the Nagios here
 
 func nagiosSettings(n *realtest.Nagios) string {
-	return fmt.Sprintf("[spool]\nmax_size = \"4GiB\"\n[nagios]\ncommand_file = %q\nbatch_dir = %q\nobject_cache = %q\n", n.CommandFile, n.BatchDir, n.ObjectCache)
+	return fmt.Sprintf("[spool]\nmax_size = \"4GiB\"\n[nagios]\ncommand_file = %q\nbatch_dir = %q\nobject_cache = %q\nlog_file = %q\nstatus_file = %q\n",
+		n.CommandFile, n.BatchDir, n.ObjectCache, n.LogFile, n.StatusFile)
 }
 
 // A resultLog counts the results that a Nagios has processed, by the line

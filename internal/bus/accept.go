@@ -134,7 +134,7 @@ func (a *admission) settle(disk error) error {
 		return disk
 	}
 	b.counters.Accepted.Add(uint64(len(a.results)))
-	b.observe(a.results)
+	b.states.observe(a.results)
 	switch len(a.refused) {
 	case 0:
 		return nil

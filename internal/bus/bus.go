@@ -1,15 +1,19 @@
 // Package bus is the path of one message: Accept takes it from the broker,
 // decodes it and appends it to the spool; once it is on disk it is
-// acknowledged; one goroutine a core hands it over.
+// acknowledged; one goroutine a core hands it over. What the cores then make of
+// their objects, or the gateway itself where none says so, is published.
 package bus
 
 import (
 	"context"
 	"fmt"
 	"log/slog"
+	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus"
 	"golang.org/x/sync/errgroup"
 
 	"checkbus/checks"
@@ -52,12 +56,14 @@ type Core struct {
 type Options struct {
 	Decoder  checks.Decoder
 	Queue    *spool.Queue
-	Cores    []Core
+	Cores    []Core // of those with a Feed the first that has an object says what it is
 	Refusals *Refusals
 	// MaxObjects bounds the objects of which results are taken; those of others
 	// are refused. 0 is no bound.
 	MaxObjects int
-	// Publish sends a message to the subscribers and never blocks.
+	// EveryAttempt makes an event of each attempt of a soft problem.
+	EveryAttempt bool
+	// Publish sends a message to the subscribers and waits at most a little.
 	Publish func(topic string, payload []byte, retain bool) error
 	// SysInterval is how often figures are published below $SYS/gateway; 0 is
 	// never.
@@ -65,25 +71,39 @@ type Options struct {
 	Log         *slog.Logger
 }
 
-// A Bus carries results from the broker to the cores.
+// feeds are the cores that say what they make of their objects.
+func (o Options) feeds() []Core {
+	return slices.DeleteFunc(slices.Clone(o.Cores), func(c Core) bool { return c.Feed == nil })
+}
+
+// A Bus carries results from the broker to the cores, and what becomes of them
+// to subscribers.
 type Bus struct {
 	Options
-	counters Counters
+	counters   Counters
+	submitTime *prometheus.HistogramVec // by core
+
+	unpublished atomic.Uint64 // messages of the gateway's own
 
 	// recent are the fingerprints of the messages accepted last before the
 	// start: they may be redelivered, since a crash can come between the disk
 	// and the acknowledgement. Redeliveries from then on are the broker's to know.
 	recent map[uint64]struct{}
 
-	mu      sync.Mutex // held from the order to the spool, so that both agree
-	order   order
-	tracker Tracker
+	states *states
+
+	mu    sync.Mutex // held from the order to the spool, so that both agree
+	order order
 }
 
 // New builds a Bus and reads from the spool what it needs to know of the
 // results before.
 func New(o Options) (*Bus, error) {
-	b := &Bus{Options: o, order: order{newest: make(map[checks.Object]mark), max: o.MaxObjects}}
+	b := &Bus{Options: o, submitTime: newSubmitTime(), order: order{newest: make(map[checks.Object]mark), max: o.MaxObjects}}
+	b.states = newStates(o, b.publish)
+	if err := b.states.load(); err != nil {
+		return nil, fmt.Errorf("read the last states: %w", err)
+	}
 	if err := o.Queue.EachLast(b.restore); err != nil {
 		return nil, fmt.Errorf("read the last results: %w", err)
 	}
@@ -96,13 +116,11 @@ func New(o Options) (*Bus, error) {
 	return b, nil
 }
 
-// restore takes up the newest result of an object. Without a core its state is
-// published again: the broker keeps none over a restart.
+// restore takes up the newest result of an object.
 func (b *Bus) restore(r checks.Result) error {
 	b.order.note(r)
-	if len(b.Cores) == 0 {
-		c, _ := b.tracker.Observe(r)
-		b.publish(c.Topic(stateRoot), c, true)
+	if b.states.judges() {
+		b.states.restore(r)
 	}
 	return nil
 }
@@ -129,7 +147,7 @@ func (b *Bus) readRecent() error {
 	return err
 }
 
-// Run hands results over until ctx ends.
+// Run hands results over, and publishes what becomes of them, until ctx ends.
 func (b *Bus) Run(ctx context.Context) error {
 	g, ctx := errgroup.WithContext(ctx)
 	for i, core := range b.Cores {
@@ -137,20 +155,28 @@ func (b *Bus) Run(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
-		d := delivery{bus: b, core: core, cursor: cursor, count: b.counters.Cores[i]}
+		d := delivery{bus: b, core: core, cursor: cursor, count: b.counters.Cores[i], took: b.submitTime.WithLabelValues(core.Name)}
 		g.Go(func() error { return core.Sink.Run(ctx) })
 		g.Go(func() error { return d.run(ctx) })
 	}
+	for i, core := range b.Options.feeds() {
+		g.Go(func() error { return core.Feed.Follow(ctx, watcher{b.states, i}) })
+	}
+	g.Go(func() error { return b.states.run(ctx) })
+	g.Go(func() error { return b.states.saver.run(ctx, b.states.ended) })
 	g.Go(func() error { return b.summarise(ctx) })
 	g.Go(func() error { return b.publishSys(ctx) })
 	return g.Wait()
 }
 
-// summarise logs, at most once a minute, how much was refused since.
+// summarise logs, at most once a minute, how much was refused since, and how many
+// of the gateway's own messages have no topic that could be published on: the
+// names of clients are in some.
 func (b *Bus) summarise(ctx context.Context) error {
 	tick := time.NewTicker(time.Minute)
 	defer tick.Stop()
 	var before [causes]uint64
+	var unpublished uint64
 	for {
 		select {
 		case <-ctx.Done():
@@ -166,6 +192,10 @@ func (b *Bus) summarise(ctx context.Context) error {
 			}
 			if len(since) > 0 {
 				b.Log.Warn("results refused in the last minute", since...)
+			}
+			if now := b.unpublished.Load(); now > unpublished {
+				b.Log.Warn("messages not published in the last minute", "count", now-unpublished)
+				unpublished = now
 			}
 		}
 	}

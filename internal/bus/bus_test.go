@@ -15,14 +15,16 @@ import (
 
 	"checkbus/broker"
 	"checkbus/checks"
+	"checkbus/internal/realtest"
 	"checkbus/internal/spool"
 )
 
 // A bench is a bus over a real spool, whose publishes are kept.
 type bench struct {
 	*Bus
-	dir  string
-	stop func()
+	dir    string
+	cancel func() // ends Run
+	stop   func()
 
 	mu        sync.Mutex
 	published map[string][]string
@@ -54,9 +56,15 @@ func start(t *testing.T, dir string, cores ...Core) *bench {
 	ctx, cancel := context.WithCancel(context.Background())
 	ended := make(chan error, 1)
 	go func() { ended <- b.Run(ctx) }()
-	b.stop = sync.OnceFunc(func() {
+	b.cancel = sync.OnceFunc(func() {
 		cancel()
-		if err := errors.Join(<-ended, queue.Close(), refusals.Close()); err != nil {
+		if err := <-ended; err != nil {
+			t.Error(err)
+		}
+	})
+	b.stop = sync.OnceFunc(func() {
+		b.cancel()
+		if err := errors.Join(queue.Close(), refusals.Close()); err != nil {
 			t.Error(err)
 		}
 	})
@@ -69,6 +77,13 @@ func (b *bench) keep(topic string, payload []byte, _ bool) error {
 	defer b.mu.Unlock()
 	b.published[topic] = append(b.published[topic], string(payload))
 	return nil
+}
+
+// wait returns what was published on topic, once that is n messages.
+func (b *bench) wait(t *testing.T, topic string, n int) []string {
+	t.Helper()
+	realtest.Eventually(t, 10*time.Second, fmt.Sprintf("%d messages on %s", n, topic), func() bool { return len(b.on(topic)) >= n })
+	return b.on(topic)
 }
 
 func (b *bench) on(topic string) []string {
@@ -339,6 +354,7 @@ func TestWithoutACoreStatesAreBackAfterARestart(t *testing.T) {
 	if err := b.send(message("nagios/web1/disk", `{"exit_code":2,"reason":"full"}`)); err != nil {
 		t.Fatal(err)
 	}
+	b.wait(t, "checkbus/event/web1/disk", 1)
 	b.stop()
 	b = start(t, dir)
 	if states := b.on("checkbus/state/web1/disk"); len(states) != 1 || !strings.Contains(states[0], `"CRITICAL"`) {
@@ -394,18 +410,13 @@ func TestAFullSpoolRefusesAndTakesTheSameMessageLater(t *testing.T) {
 
 func TestWithoutACoreTheGatewayJudges(t *testing.T) {
 	b := start(t, t.TempDir())
-	for _, code := range []int{0, 2, 2, 0} {
-		if err := b.send(message("nagios/web1/disk", fmt.Sprintf(`{"exit_code":%d,"reason":"now %d"}`, code, code))); err != nil {
+	for i, code := range []int{0, 2, 2, 0} {
+		if err := b.send(message("nagios/web1/disk", fmt.Sprintf(`{"exit_code":%d,"reason":"now %d"}`, code, i))); err != nil {
 			t.Fatal(err)
 		}
 	}
-	if states := b.on("checkbus/state/web1/disk"); len(states) != 4 {
-		t.Errorf("states %q", states)
-	}
-	events := b.on("checkbus/event/web1/disk")
-	if len(events) != 2 {
-		t.Fatalf("events %q", events)
-	}
+	b.wait(t, "checkbus/state/web1/disk", 4)
+	events := b.wait(t, "checkbus/event/web1/disk", 2)
 	var e struct {
 		State, Previous, Origin, Change string
 		StateType                       string `json:"state_type"`

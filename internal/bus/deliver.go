@@ -7,6 +7,8 @@ import (
 	"log/slog"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus"
+
 	"checkbus/checks"
 	"checkbus/internal/spool"
 )
@@ -20,6 +22,7 @@ type delivery struct {
 	core   Core
 	cursor *spool.Cursor
 	count  *CoreCounters
+	took   prometheus.Observer // seconds for a batch
 }
 
 // run hands over until ctx ends. A disk that fails is asked again, since the
@@ -77,7 +80,9 @@ func (o *outage) failed(ctx context.Context, err error) bool {
 func (d *delivery) handOver(ctx context.Context, batch []checks.Result) bool {
 	wait := backoff{}
 	for {
+		began := time.Now()
 		verdicts := d.core.Sink.Submit(ctx, batch)
+		d.took.Observe(time.Since(began).Seconds())
 		again := batch[:0:0]
 		for i, verdict := range verdicts {
 			switch {

@@ -8,6 +8,10 @@ import (
 	"checkbus/checks"
 )
 
+func at(s checks.State, second int64) checks.Result {
+	return checks.Result{Object: disk, State: s, Time: time.Unix(second, 0), Executed: time.Unix(second, 0)}
+}
+
 func TestResultsOfAnObjectAreAcceptedInTheirOrder(t *testing.T) {
 	tests := map[string]struct {
 		times []int64

@@ -1,10 +1,6 @@
 package bus
 
-import (
-	"encoding/json"
-
-	"checkbus/checks"
-)
+import "encoding/json"
 
 // The roots of what the gateway publishes.
 const (
@@ -22,30 +18,9 @@ func (b *Bus) refuse(client, topic string, payload []byte, err error) {
 }
 
 func (b *Bus) announce(r Refusal) {
-	b.publish(rejectedRoot+"/"+checks.EncodeLevel(r.Client), r, false)
+	b.publish(r.Published(), r, false)
 	if err := b.Refusals.Add(r); err != nil {
 		b.Log.Debug("refusal not kept", "err", err)
-	}
-}
-
-// observe follows what results say of their objects. With a core configured
-// its verdict is what counts, and the gateway keeps its own to itself.
-func (b *Bus) observe(results []checks.Result) {
-	if len(b.Cores) > 0 {
-		return
-	}
-	for _, r := range results {
-		c, event := b.tracker.Observe(r)
-		if c.Origin == "" {
-			continue
-		}
-		b.publish(c.Topic(stateRoot), c, true)
-		if !event {
-			continue
-		}
-		b.publish(c.Topic(eventRoot), c, false)
-		b.Log.Info("state changed", "object", c.Object.String(), "state", c.State.String(),
-			"previous", c.Previous.String(), "reason", c.Reason)
 	}
 }
 
@@ -55,12 +30,18 @@ func (b *Bus) PublishStatus(state string) {
 	b.publish(statusTopic, map[string]string{"state": state}, true)
 }
 
+// publish writes value as JSON; nil clears what is retained on topic.
 func (b *Bus) publish(topic string, value any, retain bool) {
-	payload, err := json.Marshal(value)
+	var payload []byte
+	var err error
+	if value != nil {
+		payload, err = json.Marshal(value)
+	}
 	if err == nil {
 		err = b.Publish(topic, payload, retain)
 	}
 	if err != nil {
-		b.Log.Warn("not published", "topic", topic, "err", err)
+		b.unpublished.Add(1)
+		b.Log.Debug("not published", "topic", topic, "err", err)
 	}
 }

@@ -26,6 +26,9 @@ type Refusal struct {
 	Payload string `json:"payload"` // at most maxShown bytes of it
 }
 
+// Published is the topic on which r was published.
+func (r Refusal) Published() string { return rejectedRoot + "/" + checks.EncodeLevel(r.Client) }
+
 // maxShown bounds what a refusal repeats of a payload, in bytes.
 const maxShown = 16 << 10
 

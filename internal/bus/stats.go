@@ -3,6 +3,7 @@ package bus
 import (
 	"time"
 
+	"checkbus/checks"
 	"checkbus/internal/spool"
 )
 
@@ -14,8 +15,25 @@ type Stats struct {
 	Duplicate uint64         // redelivered, acknowledged and not taken again
 	Clamped   uint64         // told a time over a minute in the future
 	Rejected  [causes]uint64 // by Cause
+	Events    uint64         // published
+	States    States         // of hosts and services, now
 	Spool     spool.Backlog  // what the slowest core has not taken, now
 	Cores     []CoreStats
+
+	SpoolLimit int64 // bytes
+	SpoolErr   error // why nothing can be stored now; nil when it can
+}
+
+// States are numbers of hosts and services by checks.State.
+type States [checks.Pending + 1]int64
+
+// Count is how many there are in all.
+func (s States) Count() int64 {
+	var sum int64
+	for _, n := range s {
+		sum += n
+	}
+	return sum
 }
 
 // CoreStats are the figures of one core.
@@ -40,8 +58,12 @@ func (b *Bus) Stats() Stats {
 	for c := range st.Rejected {
 		st.Rejected[c] = b.counters.Refused(Cause(c))
 	}
+	st.Events = b.states.events.Load()
+	for state := range st.States {
+		st.States[state] = b.states.counts[state].Load()
+	}
 	queue := b.Queue.Stats()
-	st.Spool = queue.Backlog
+	st.Spool, st.SpoolLimit, st.SpoolErr = queue.Backlog, queue.MaxBytes, queue.Err
 	for i, core := range b.Cores {
 		n := b.counters.Cores[i]
 		st.Cores = append(st.Cores, CoreStats{

@@ -3,7 +3,10 @@ package bus
 import (
 	"context"
 	"strconv"
+	"strings"
 	"time"
+
+	"checkbus/checks"
 )
 
 // sysRoot is where the gateway publishes its figures.
@@ -56,12 +59,17 @@ func figures(st Stats, now time.Time) []figure {
 		{"results/stale", st.Rejected[Stale]},
 		{"results/duplicate", st.Duplicate},
 		{"results/clamped", st.Clamped},
+		{"events/published", st.Events},
+		{"states/count", uint64(st.States.Count())},
 		{"spool/length", uint64(st.Spool.Records)},
 		{"spool/bytes", uint64(st.Spool.Bytes)},
 		{"spool/age", age(st.Spool.Oldest, now)},
 	}
 	for c, n := range st.Rejected {
 		all = append(all, figure{"results/rejected/" + Cause(c).String(), n})
+	}
+	for state, n := range st.States {
+		all = append(all, figure{"states/" + strings.ToLower(checks.State(state).String()), uint64(n)})
 	}
 	for _, core := range st.Cores {
 		at := "core/" + core.Name + "/"

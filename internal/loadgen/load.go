@@ -24,6 +24,10 @@ type Load struct {
 	Root    string // first topic level; "" is "nagios"
 	Client  string // client identifiers start with it; "" is "load"
 
+	// Subscribe is the filter of one more client, which gets the results with the
+	// load's QoS; then the load lasts until they have arrived there. "" is none.
+	Subscribe string
+
 	Connections     int // at least 1
 	Window          int // unacknowledged publishes a connection, 1 to 16383; QoS 0 has none
 	Hosts, Services int // at least 1 each
@@ -41,10 +45,15 @@ type Report struct {
 	Sent    int
 	Acked   int // those that the broker took; of QoS 0 those that it has read
 	Refused int // acknowledged with a failure, which only MQTT 5 can
-	Elapsed time.Duration
+	// Received counts those that arrived at the subscriber.
+	Received int
+	Elapsed  time.Duration
 	// Latency is from the write (with a Rate: from when it was due) to the
 	// acknowledgement. It stays empty for QoS 0.
 	Latency Histogram
+	// Delivery is from when a result was due to its arrival at the subscriber. It
+	// stays empty without a Rate.
+	Delivery Histogram
 }
 
 // Rate returns the acknowledged results a second.
@@ -90,20 +99,46 @@ func (l Load) Run(ctx context.Context) (*Report, error) {
 	if err != nil {
 		return nil, err
 	}
+	subscriber, err := l.subscribe(ctx)
+	if err != nil {
+		disconnect(publishers)
+		return nil, err
+	}
 	start := time.Now()
-	g, ctx := errgroup.WithContext(ctx)
+	if subscriber != nil {
+		subscriber.begin(start)
+	}
+	g, running := errgroup.WithContext(ctx)
 	for _, p := range publishers {
-		g.Go(func() error { return p.run(ctx, start) })
+		g.Go(func() error { return p.run(running, start) })
 	}
 	err = g.Wait()
 	report := &Report{Elapsed: time.Since(start)}
+	collect(report, publishers)
+	if subscriber != nil {
+		err = errors.Join(err, subscriber.await(ctx, report.Sent))
+		subscriber.end()
+		report.Elapsed = max(report.Elapsed, time.Duration(subscriber.arrived.Load()))
+		report.Received = int(subscriber.received.Load())
+		report.Delivery = subscriber.delivery
+	}
+	return report, err
+}
+
+// collect sums up what the publishers did.
+func collect(report *Report, publishers []*publisher) {
 	for _, p := range publishers {
 		report.Sent += int(p.sent.Load())
 		report.Acked += int(p.acked.Load()) - p.refused
 		report.Refused += p.refused
 		report.Latency.Merge(&p.latency)
 	}
-	return report, err
+}
+
+func disconnect(publishers []*publisher) {
+	for _, p := range publishers {
+		p.conn.Close()
+	}
 }
 
 func (l *Load) connect(ctx context.Context) ([]*publisher, error) {
@@ -111,9 +146,7 @@ func (l *Load) connect(ctx context.Context) ([]*publisher, error) {
 	for i := range l.Connections {
 		conn, err := Dial(ctx, l.Addr, Options{Client: fmt.Sprintf("%s%d", l.Client, i), Version: l.Version})
 		if err != nil {
-			for _, p := range publishers {
-				p.conn.Close()
-			}
+			disconnect(publishers)
 			return nil, err
 		}
 		publishers = append(publishers, newPublisher(l, i, conn))

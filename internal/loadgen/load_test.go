@@ -10,6 +10,7 @@ import (
 	"os/exec"
 	"regexp"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -101,27 +102,32 @@ func broker(t *testing.T, connack []byte, serve func(net.Conn, *reader)) (addr s
 	if err != nil {
 		t.Fatal(err)
 	}
-	done := make(chan struct{})
-	t.Cleanup(func() { l.Close(); <-done })
-	go func() {
-		defer close(done)
-		conn, err := l.Accept()
-		if err != nil {
-			return
+	var serving sync.WaitGroup
+	t.Cleanup(func() { l.Close(); serving.Wait() })
+	serving.Go(func() {
+		for {
+			conn, err := l.Accept()
+			if err != nil {
+				return
+			}
+			serving.Go(func() { welcome(t, conn, connack, serve) })
 		}
-		defer conn.Close()
-		r := newReader(conn)
-		if kind, _, err := r.next(); err != nil || kind != connectPacket {
-			t.Errorf("first packet is %02x, %v", kind, err)
-			return
-		}
-		if _, err := conn.Write(connack); err != nil {
-			t.Error(err)
-			return
-		}
-		serve(conn, r)
-	}()
+	})
 	return l.Addr().String()
+}
+
+func welcome(t *testing.T, conn net.Conn, connack []byte, serve func(net.Conn, *reader)) {
+	defer conn.Close()
+	r := newReader(conn)
+	if kind, _, err := r.next(); err != nil || kind != connectPacket {
+		t.Errorf("first packet is %02x, %v", kind, err)
+		return
+	}
+	if _, err := conn.Write(connack); err != nil {
+		t.Error(err)
+		return
+	}
+	serve(conn, r)
 }
 
 var (

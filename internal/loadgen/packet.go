@@ -13,6 +13,8 @@ const (
 	connackPacket    = 0x20
 	publishPacket    = 0x30 // QoS is 0x02 or 0
 	pubackPacket     = 0x40
+	subscribePacket  = 0x82
+	subackPacket     = 0x90
 	pingreqPacket    = 0xc0
 	pingrespPacket   = 0xd0
 	disconnectPacket = 0xe0
@@ -87,7 +89,7 @@ type reader struct {
 	start, end int // what is read and not yet taken
 }
 
-func newReader(src io.Reader) *reader { return &reader{src: src, buf: make([]byte, 16<<10)} }
+func newReader(src io.Reader) *reader { return &reader{src: src, buf: make([]byte, 64<<10)} }
 
 // next returns the first byte and the body of the next packet, which holds
 // until the next call.

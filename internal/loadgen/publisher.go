@@ -64,11 +64,13 @@ func newPublisher(l *Load, index int, conn *Conn) *publisher {
 	return p
 }
 
+// What is before and after the running number in a payload.
+const payloadHead, payloadTail = `{"exit_code":0,"reason":"PROC OK: 87 processes, number `, `","perfdata":"procs=87;200;300;0;"}`
+
 func newTemplate(l *Load, topic string) template {
-	const head, tail = `{"exit_code":0,"reason":"PROC OK: 87 processes, number `, `","perfdata":"procs=87;200;300;0;"}`
-	payload := fmt.Appendf(nil, "%s%0*d%s", head, digits, 0, tail)
+	payload := fmt.Appendf(nil, "%s%0*d%s", payloadHead, digits, 0, payloadTail)
 	packet, id, body := appendPublish(nil, l.Version, l.QoS, topic, payload)
-	return template{packet: packet, id: id, number: body + len(head)}
+	return template{packet: packet, id: id, number: body + len(payloadHead)}
 }
 
 // run publishes the share and returns when all of it is acknowledged.
@@ -149,10 +151,15 @@ func (p *publisher) room(sent int) (n int, wait time.Duration) {
 
 // due returns when the k-th result has its turn; without a rate that is at once.
 func (p *publisher) due(k int) time.Duration {
-	if p.load.Rate == 0 {
+	return p.load.turn(k*p.load.Connections + p.index)
+}
+
+// turn returns when the n-th result of all has its turn.
+func (l *Load) turn(n int) time.Duration {
+	if l.Rate == 0 {
 		return 0
 	}
-	return time.Duration(float64(k*p.load.Connections+p.index) / float64(p.load.Rate) * float64(time.Second))
+	return time.Duration(float64(n) / float64(l.Rate) * float64(time.Second))
 }
 
 // pause returns when there may be room again: after wait, unless that is 0, or

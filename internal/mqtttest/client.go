@@ -121,6 +121,17 @@ func (c *Client) SubscribeAs(id uint16, filter string, options byte) byte {
 	return p.Body[len(p.Body)-1]
 }
 
+// Unsubscribe ends the subscription to filter.
+func (c *Client) Unsubscribe(filter string) {
+	c.t.Helper()
+	b := []byte{0, 78}
+	if c.v5 {
+		b = append(b, 0)
+	}
+	c.Send(Encode(UNSUBSCRIBE<<4|2, append(b, Str(filter)...)))
+	c.Next(UNSUBACK)
+}
+
 // Ping sends a PINGREQ and waits for the answer, so that all sent before is
 // known to be read. Nothing else may come in between.
 func (c *Client) Ping() {

@@ -189,3 +189,35 @@ func icingaPath(o checks.Object) string {
 	}
 	return fmt.Sprintf("/v1/objects/%s/%s", kind, url.PathEscape(o.String()))
 }
+
+// Attributes are what Icinga says of an object.
+type Attributes map[string]any
+
+// Number is an attribute that is a number; 0 when it is none.
+func (a Attributes) Number(name string) float64 {
+	n, _ := a[name].(float64)
+	return n
+}
+
+// Attributes asks for all hosts and services.
+func (ic *Icinga) Attributes() map[checks.Object]Attributes {
+	ic.t.Helper()
+	all := make(map[checks.Object]Attributes)
+	for _, kind := range []string{"hosts", "services"} {
+		var reply struct {
+			Results []struct {
+				Attrs Attributes `json:"attrs"`
+				Name  string     `json:"name"`
+			} `json:"results"`
+		}
+		status, err := ic.admin.do("GET", "/v1/objects/"+kind, nil, &reply)
+		if err != nil || status != http.StatusOK {
+			ic.t.Fatalf("ask icinga2 for all %s: status %d, %v", kind, status, err)
+		}
+		for _, r := range reply.Results {
+			host, service, _ := strings.Cut(r.Name, "!")
+			all[checks.Object{Host: host, Service: service}] = r.Attrs
+		}
+	}
+	return all
+}

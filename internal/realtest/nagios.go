@@ -19,7 +19,7 @@ import (
 const patience = 60 * time.Second
 
 // NagiosOptions say what the Nagios of a test monitors. Everything it gets is
-// passive: nothing is ever scheduled.
+// passive, and nothing is scheduled, unless Includes and Config say otherwise.
 type NagiosOptions struct {
 	// Hosts named h0000, h0001, ... each have Services named s000, s001, ...
 	Hosts, Services int
@@ -150,6 +150,19 @@ func (n *Nagios) reads() bool {
 		return false
 	}
 	return f.Close() == nil
+}
+
+// Command writes an external command, as "NAME;argument;...".
+func (n *Nagios) Command(format string, args ...any) {
+	n.t.Helper()
+	f, err := os.OpenFile(n.CommandFile, os.O_WRONLY, 0)
+	if err != nil {
+		n.t.Fatal(err)
+	}
+	defer f.Close()
+	if _, err := fmt.Fprintf(f, "[%d] %s\n", time.Now().Unix(), fmt.Sprintf(format, args...)); err != nil {
+		n.t.Fatal(err)
+	}
 }
 
 // PID returns the process identifier of the running daemon.

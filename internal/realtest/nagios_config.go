@@ -92,6 +92,13 @@ func objectConfig(o NagiosOptions) string {
 	b.WriteString(`define timeperiod {
   timeperiod_name always
   alias           always
+  sunday          00:00-24:00
+  monday          00:00-24:00
+  tuesday         00:00-24:00
+  wednesday       00:00-24:00
+  thursday        00:00-24:00
+  friday          00:00-24:00
+  saturday        00:00-24:00
 }
 define command {
   command_name nothing

@@ -19,6 +19,11 @@ type NagiosStatus struct {
 	LongOutput string
 	Perfdata   string
 	LastCheck  int64 // Unix seconds; 0 before any check
+
+	Soft    bool
+	Attempt int // 0 before any check
+
+	Acknowledged, InDowntime, Flapping bool
 }
 
 // Status reads the status file. It is at most a second or two behind.
@@ -53,7 +58,7 @@ func parseStatus(r io.Reader) (map[checks.Object]NagiosStatus, error) {
 			object, s, in = checks.Object{}, NagiosStatus{}, true
 		case line == "}" && in:
 			if s.LastCheck == 0 {
-				s.State = -1
+				s.State, s.Attempt = -1, 0
 			}
 			status[object], in = s, false
 		}
@@ -77,6 +82,16 @@ func parseStatus(r io.Reader) (map[checks.Object]NagiosStatus, error) {
 			s.Perfdata = value
 		case "last_check":
 			s.LastCheck, err = strconv.ParseInt(value, 10, 64)
+		case "state_type":
+			s.Soft = value == "0"
+		case "current_attempt":
+			s.Attempt, err = strconv.Atoi(value)
+		case "problem_has_been_acknowledged":
+			s.Acknowledged = value == "1"
+		case "scheduled_downtime_depth":
+			s.InDowntime = value != "0"
+		case "is_flapping":
+			s.Flapping = value == "1"
 		}
 		if err != nil {
 			return nil, fmt.Errorf("status file: %s: %w", key, err)

@@ -19,11 +19,17 @@ func Need(t testing.TB, program string) string {
 			return path
 		}
 	}
-	if os.Getenv("CHECKBUS_REAL") == "require" {
-		t.Fatalf("%s is not installed; make deps installs it", program)
-	}
-	t.Skipf("%s is not installed; make deps installs it", program)
+	missing(t, program)
 	return ""
+}
+
+// missing ends a test that needs what is not installed.
+func missing(t testing.TB, what string) {
+	t.Helper()
+	if os.Getenv("CHECKBUS_REAL") == "require" {
+		t.Fatalf("%s is not installed; make deps installs it", what)
+	}
+	t.Skipf("%s is not installed; make deps installs it", what)
 }
 
 // FreeAddr returns a loopback address that nothing listened on a moment ago.

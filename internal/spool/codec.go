@@ -165,10 +165,13 @@ const (
 	recordPrefix = 'r' // and the Seq, 8 bytes big-endian
 	lastPrefix   = 'l' // and the object
 	cursorPrefix = 'c' // and the name
+	statePrefix  = 's' // and the object
 )
 
-// tailKey has the position of the newest result. "f" is the engine's.
-var tailKey = []byte("n")
+var (
+	tailKey  = []byte("n") // the position of the newest result
+	eventKey = []byte("e") // the Seq of the newest event, 8 bytes big-endian
+)
 
 // format is that of the store. One of another format is refused.
 const format = 1
@@ -190,7 +193,10 @@ func cursorKey(name string) []byte { return append([]byte{cursorPrefix}, name...
 // sorts before its services. Names hold no control characters, so that the
 // zero byte separates.
 func appendLastKey(buf []byte, o checks.Object) []byte {
-	buf = append(buf, lastPrefix)
+	return appendObject(append(buf, lastPrefix), o)
+}
+
+func appendObject(buf []byte, o checks.Object) []byte {
 	buf = append(buf, o.Host...)
 	buf = append(buf, 0)
 	return append(buf, o.Service...)

@@ -9,14 +9,15 @@ import (
 )
 
 // A write is something that waits for its group commit: the results of one
-// Append, or the position of a cursor.
+// Append, the position of a cursor, or states.
 type write struct {
 	records []record
 	buf     []byte // the keys and encodings of records, one after another
 	cursor  *Cursor
 	to      position // of cursor
-	cost    int64    // about the memory it takes while it waits
-	err     error    // why it is not going to be written
+	states  []stateEntry
+	cost    int64 // about the memory it takes while it waits
+	err     error // why it is not going to be written
 	done    func(error)
 }
 
@@ -46,7 +47,7 @@ func encodeWrite(results []checks.Result) *write {
 }
 
 // empty reports whether w only keeps a place in the order.
-func (w *write) empty() bool { return len(w.records) == 0 && w.cursor == nil }
+func (w *write) empty() bool { return len(w.records) == 0 && w.cursor == nil && len(w.states) == 0 }
 
 // refuse gives w's results up because of err.
 func (w *write) refuse(err error) { w.records, w.buf, w.err = nil, nil, err }
@@ -65,6 +66,11 @@ func (w *write) size() int64 {
 func (w *write) put(b *pebble.Batch, at position, keep bool) error {
 	if w.cursor != nil {
 		return b.Set(cursorKey(w.cursor.name), w.to.encode(), nil)
+	}
+	for _, e := range w.states {
+		if err := e.put(b); err != nil {
+			return err
+		}
 	}
 	start := 0
 	for _, r := range w.records {

@@ -1,4 +1,6 @@
-package broker
+// Package listen is what all servers of the gateway share: addresses, the
+// sockets that systemd opened, and certificates that are renewed while they run.
+package listen
 
 import (
 	"errors"
@@ -11,14 +13,14 @@ import (
 	"github.com/coreos/go-systemd/v22/activation"
 )
 
-// activated takes the sockets that systemd opened for those listeners whose
-// address is systemd: and a name (sd_listen_fds_with_names(3)). Nobody can take
-// them again. It is an error when one is missing, when two have one name, and
-// when one is left over, whose clients nobody would serve.
-func activated(listeners []Listener) (map[string]net.Listener, error) {
+// Sockets takes the sockets that systemd opened for those addresses that are
+// systemd: and a name (sd_listen_fds_with_names(3)). Nobody can take them again.
+// It is an error when one is missing, when two have one name, and when one is
+// left over, whose clients nobody would serve.
+func Sockets(addresses []string) (map[string]net.Listener, error) {
 	wanted := map[string]bool{}
-	for _, l := range listeners {
-		if network, name := l.network(); network == "systemd" {
+	for _, address := range addresses {
+		if network, name := Network(address); network == "systemd" {
 			wanted[name] = true
 		}
 	}

@@ -1,9 +1,11 @@
-package broker
+package listen
 
 import (
+	"context"
+	"fmt"
+	"log/slog"
 	"os"
 	"path/filepath"
-	"slices"
 	"time"
 
 	"github.com/fsnotify/fsnotify"
@@ -13,25 +15,25 @@ import (
 // read, since its key is replaced a moment before it or after it.
 const settle = 500 * time.Millisecond
 
-// watchCertificates reloads the certificates of listeners when their files
-// change, until Run is about to end.
-func (b *Broker) watchCertificates() {
-	if !slices.ContainsFunc(b.listeners, func(ln *listener) bool { return ln.certificates != nil }) {
+// Watch reloads certificates when their files change, until ctx ends, and logs
+// what came of it. Each is named by the place of its settings, as listener[0].
+func Watch(ctx context.Context, all map[string]*Certificates, log *slog.Logger) {
+	if len(all) == 0 {
 		return
 	}
 	watcher, err := fsnotify.NewWatcher()
 	if err != nil {
-		b.log.Warn("certificates are not watched, and reloaded on SIGHUP only", "err", err)
+		log.Warn("certificates are not watched, and reloaded on SIGHUP only", "err", err)
 		return
 	}
 	defer watcher.Close()
-	b.watchDirs(watcher)
+	watchDirs(watcher, all)
 	due := time.NewTimer(0) // for what changed before the watch began
 	defer due.Stop()
 	waiting := true
 	for {
 		select {
-		case <-b.stopping:
+		case <-ctx.Done():
 			return
 		case _, ok := <-watcher.Events:
 			if !ok {
@@ -43,8 +45,8 @@ func (b *Broker) watchCertificates() {
 			}
 		case <-due.C:
 			waiting = false
-			b.reloadCertificates()
-			b.watchDirs(watcher)
+			reloadChanged(all, log)
+			watchDirs(watcher, all)
 			continue
 		}
 		if !waiting {
@@ -54,32 +56,23 @@ func (b *Broker) watchCertificates() {
 	}
 }
 
-// reloadCertificates reloads those that changed, and logs what came of it.
-func (b *Broker) reloadCertificates() {
-	b.reloading.Lock()
-	defer b.reloading.Unlock()
-	for i, ln := range b.listeners {
-		if ln.certificates == nil {
-			continue
-		}
-		changed, err := ln.certificates.reload(false)
+// reloadChanged reloads those whose files changed.
+func reloadChanged(all map[string]*Certificates, log *slog.Logger) {
+	for place, c := range all {
+		changed, err := c.reload(false)
 		if err != nil {
-			b.log.Error("new certificate not taken; the one before stays", "err", inListener(i, err))
+			log.Error("new certificate not taken; the one before stays", "err", fmt.Errorf("%s.%w", place, err))
 		} else if changed {
-			b.log.Info("certificate reloaded", "address", ln.Addr().String(), "file", ln.certificates.settings.TLSCert)
+			log.Info("certificate reloaded", "of", place, "file", c.files.Cert)
 		}
 	}
 }
 
 // watchDirs watches the directories that the files' names lead through. Those
 // watched already are not watched twice.
-func (b *Broker) watchDirs(watcher *fsnotify.Watcher) {
-	for _, ln := range b.listeners {
-		if ln.certificates == nil {
-			continue
-		}
-		s := ln.certificates.settings
-		for _, path := range []string{s.TLSCert, s.TLSKey, s.ClientCA} {
+func watchDirs(watcher *fsnotify.Watcher, all map[string]*Certificates) {
+	for _, c := range all {
+		for _, path := range []string{c.files.Cert, c.files.Key, c.files.ClientCA} {
 			for _, dir := range dirsOf(path) {
 				_ = watcher.Add(dir) // one that is gone is another one next time
 			}

@@ -1,0 +1,83 @@
+package broker
+
+import (
+	"errors"
+	"io"
+	"net"
+	"strings"
+	"time"
+
+	"github.com/gorilla/websocket"
+	"github.com/mochi-mqtt/server/v2/packets"
+)
+
+var (
+	errCrowdedAddress = errors.New("too many connections from this address")
+	errUntrusted      = errors.New("not a load balancer of proxy_from")
+)
+
+// A handshakeError is why a connection ended before MQTT began.
+type handshakeError struct{ error }
+
+func (e handshakeError) Unwrap() error { return e.error }
+
+// note counts and logs why c ended, where it was refused or met a limit.
+func (b *Broker) note(c *conn, err error) {
+	remote, listener := c.RemoteAddr().String(), c.listener.settings.Address
+	switch {
+	case errors.Is(err, packets.ErrServerBusy):
+		b.crowded(c.RemoteAddr())
+	case errors.Is(err, errCrowdedAddress):
+		b.count.refusedAddress.Add(1)
+		if b.addressCrowded.now() {
+			b.log.Warn("connection refused, there are too many from its address", "remote", remote, "max_connections_per_address", b.cfg.MaxConnectionsPerAddress, "count", b.addressCrowded.count())
+		}
+	case errors.Is(err, errUntrusted):
+		b.count.refusedProxies.Add(1)
+		if b.proxyRefused.now() {
+			b.log.Warn("connection refused, proxy_from does not name where it comes from", "remote", remote, "listener", listener, "count", b.proxyRefused.count())
+		}
+	case c.oversize:
+		b.count.refusedPackets.Add(1)
+		if b.packetRefused.now() {
+			b.log.Warn("client closed, its packet is too large", "client", c.name(), "remote", remote, "max_packet", b.cfg.MaxPacket, "count", b.packetRefused.count())
+		}
+	case !c.started && time.Now().After(c.connectBy):
+		b.count.connectTimeouts.Add(1)
+		if b.connectLate.now() {
+			b.log.Warn("connection closed, no CONNECT came in time", "remote", remote, "connect_timeout", b.cfg.ConnectTimeout, "count", b.connectLate.count())
+		}
+	case errors.As(err, new(handshakeError)):
+		b.count.handshakes.Add(1)
+		if !errors.Is(err, io.EOF) && b.handshakeFailed.now() { // a look whether the port is open ends so
+			b.log.Warn("handshake failed", "remote", remote, "listener", listener, "err", err, "count", b.handshakeFailed.count())
+		}
+	}
+}
+
+// crowded counts and logs a connection beyond max_connections.
+func (b *Broker) crowded(remote net.Addr) {
+	b.count.refused.Add(1)
+	if b.full.now() {
+		b.log.Warn("connection refused, there are too many", "remote", remote.String(), "max_connections", b.cfg.MaxConnections, "count", b.full.count())
+	}
+}
+
+// isOversize reports whether reading ended because of a packet, or a WebSocket
+// message, that is larger than allowed.
+func isOversize(err error) bool {
+	return errors.Is(err, packets.ErrPacketTooLarge) || errors.Is(err, websocket.ErrReadLimit)
+}
+
+// tooDeep reports whether a client's topic or filter has more levels than
+// max_topic_levels, and then counts and logs it.
+func (b *Broker) tooDeep(c *conn, topic string) bool {
+	if strings.Count(topic, "/") <= b.cfg.MaxTopicLevels {
+		return false
+	}
+	b.count.refusedTopics.Add(1)
+	if b.topicRefused.now() {
+		b.log.Warn("topic refused, it has too many levels", "client", c.rights.client, "begins", topic[:min(len(topic), 40)], "max_topic_levels", b.cfg.MaxTopicLevels, "count", b.topicRefused.count())
+	}
+	return true
+}

@@ -1,0 +1,140 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"testing"
+	"time"
+
+	"github.com/chromedp/cdproto/emulation"
+	"github.com/chromedp/cdproto/runtime"
+	"github.com/chromedp/chromedp"
+
+	"checkbus/internal/realtest"
+)
+
+// A consolePage is the console of a gateway in a browser without a screen. Its
+// methods fail the test themselves.
+type consolePage struct {
+	t    testing.TB
+	ctx  context.Context
+	base string
+}
+
+// openConsole opens a page of a gateway's console; path is an address below it.
+func openConsole(t testing.TB, base, path string) *consolePage {
+	t.Helper()
+	options := append(chromedp.DefaultExecAllocatorOptions[:],
+		chromedp.ExecPath(realtest.Need(t, "chromium")),
+		chromedp.NoSandbox, chromedp.DisableGPU, chromedp.IgnoreCertErrors,
+		chromedp.Flag("host-resolver-rules", "MAP * ~NOTFOUND, EXCLUDE 127.0.0.1"),
+		chromedp.WindowSize(1440, 900),
+	)
+	ctx, stop := chromedp.NewExecAllocator(context.Background(), options...)
+	t.Cleanup(stop)
+	ctx, closePage := chromedp.NewContext(ctx, chromedp.WithListener(func(event any) {
+		switch e := event.(type) {
+		case *runtime.EventExceptionThrown:
+			t.Errorf("the page threw: %s", e.ExceptionDetails.Text)
+		case *runtime.EventConsoleAPICalled:
+			if e.Type == "error" {
+				t.Errorf("the page logged an error: %s", e.Args[0].Value)
+			}
+		}
+	}))
+	t.Cleanup(closePage)
+	if err := chromedp.Do(ctx); err != nil { // the browser lives as long as the context of its first use
+		t.Fatal(err)
+	}
+	p := &consolePage{t: t, ctx: ctx, base: base}
+	p.do(chromedp.Navigate(base + path))
+	return p
+}
+
+// in is the page as part of a subtest.
+func (p *consolePage) in(t *testing.T) *consolePage { return &consolePage{t, p.ctx, p.base} }
+
+func (p *consolePage) do(actions ...chromedp.Action[chromedp.Void]) {
+	p.t.Helper()
+	ctx, cancel := context.WithTimeout(p.ctx, limit)
+	defer cancel()
+	if err := chromedp.Do(ctx, actions...); err != nil {
+		p.t.Fatal(err)
+	}
+}
+
+// run evaluates JavaScript.
+func (p *consolePage) run(script string) {
+	p.t.Helper()
+	p.do(chromedp.Evaluate[chromedp.Void](script))
+}
+
+// valueOf is the value of a JavaScript expression, which may be a promise.
+func valueOf[T any](p *consolePage, expression string) T {
+	p.t.Helper()
+	ctx, cancel := context.WithTimeout(p.ctx, limit)
+	defer cancel()
+	value, err := chromedp.Run(ctx, chromedp.Evaluate[T](expression, chromedp.EvalAwaitPromise))
+	if err != nil {
+		p.t.Fatalf("%.200s: %v", expression, err)
+	}
+	return value
+}
+
+// until waits until a JavaScript expression is true.
+func (p *consolePage) until(expression string) {
+	p.t.Helper()
+	ctx, cancel := context.WithTimeout(p.ctx, 2*limit)
+	defer cancel()
+	_, err := chromedp.Run(ctx, chromedp.Poll[bool](expression, chromedp.WithPollingTimeout(limit), chromedp.WithPollingInterval(20*time.Millisecond)))
+	if err != nil {
+		p.t.Fatalf("waiting for %s: %v; the page says:\n%s", expression, err, valueOf[string](p, "document.body.innerText"))
+	}
+}
+
+// rows are the objects in sight, from the top: state, host and service.
+func (p *consolePage) rows() []string {
+	p.t.Helper()
+	return valueOf[[]string](p, `[...document.querySelectorAll('#objects .row:not([hidden])')]
+		.sort((a, b) => a.ariaRowIndex - b.ariaRowIndex)
+		.map((r) => [r.pill, r.host, r.service].map((e) => e.textContent).join(' ').trim())`)
+}
+
+// live waits until the page has all that the gateway knows, and hears the rest.
+func (p *consolePage) live() {
+	p.t.Helper()
+	p.until(`document.body.dataset.connection === 'live'`)
+}
+
+// look makes the page one of a size, in pixels, and a theme, light or dark.
+func (p *consolePage) look(width, height int64, theme string) {
+	p.t.Helper()
+	p.do(chromedp.EmulateViewport(width, height))
+	ctx, cancel := context.WithTimeout(p.ctx, limit)
+	defer cancel()
+	_, err := chromedp.Call(ctx, emulation.SetEmulatedMedia, emulation.SetEmulatedMediaParams{
+		Features: []*emulation.MediaFeature{{Name: "prefers-color-scheme", Value: theme}},
+	})
+	if err != nil {
+		p.t.Fatal(err)
+	}
+}
+
+// picture is the page as it looks, in PNG.
+func (p *consolePage) picture() []byte {
+	p.t.Helper()
+	ctx, cancel := context.WithTimeout(p.ctx, limit)
+	defer cancel()
+	png, err := chromedp.Run(ctx, chromedp.CaptureScreenshot())
+	if err != nil {
+		p.t.Fatal(err)
+	}
+	return png
+}
+
+// startWithConsole runs a gateway whose console has an address of its own.
+func startWithConsole(t testing.TB) (*gateway, string) {
+	t.Helper()
+	web := realtest.FreeAddr(t)
+	return startGateway(t, fmt.Sprintf("[web]\naddress = %q\n[broker]\nsys_interval = \"1s\"\n", web)), "http://" + web
+}

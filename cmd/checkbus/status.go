@@ -1,0 +1,151 @@
+package main
+
+import (
+	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"encoding/json"
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"net/url"
+	"os"
+	"strings"
+	"time"
+
+	"checkbus/internal/web"
+)
+
+// statusTimeout is how long the gateway may take to answer.
+const statusTimeout = 10 * time.Second
+
+// mostStatus is the largest answer that is read, in bytes.
+const mostStatus = 1 << 20
+
+var errNotReady = errors.New("the gateway is not ready")
+
+// runStatus shows the running gateway at a glance. It fails when the gateway
+// cannot be reached or is not ready.
+func runStatus(ctx context.Context, args []string, out, log io.Writer) error {
+	flags := flag.NewFlagSet("status", flag.ContinueOnError)
+	config := flags.String("config", "", "settings `file` of the gateway, which say where it is")
+	address := flags.String("address", "", "`URL` of another gateway's web server")
+	user := flags.String("user", "", "log in as this `user`")
+	passwordFile := flags.String("password-file", "", "`file` that holds the user's password")
+	ca := flags.String("ca", "", "`file` of the authorities that -address is believed by")
+	asJSON := flags.Bool("json", false, "JSON")
+	if err := parse(flags, args, log); err != nil {
+		return err
+	}
+	s, err := readSettings(*config)
+	if err != nil {
+		return err
+	}
+	base, err := statusURL(*address, s.Web)
+	if err != nil {
+		return err
+	}
+	request, err := http.NewRequestWithContext(ctx, http.MethodGet, base.JoinPath("api/status").String(), nil)
+	if err != nil {
+		return err
+	}
+	if *user != "" {
+		password, err := os.ReadFile(*passwordFile)
+		if err != nil {
+			return fmt.Errorf("-password-file: %w", err)
+		}
+		request.SetBasicAuth(*user, strings.TrimRight(string(password), "\r\n"))
+	}
+	client, err := statusClient(s.Web, *address != "", *ca)
+	if err != nil {
+		return err
+	}
+	text, err := fetch(client, request)
+	if err != nil {
+		return err
+	}
+	var f figures
+	if err := json.Unmarshal(text, &f); err != nil {
+		return fmt.Errorf("%s: no answer of checkbus: %w", base, err)
+	}
+	if *asJSON {
+		_, err = out.Write(text)
+	} else {
+		err = f.write(out, base.Host)
+	}
+	if err == nil && !f.Ready {
+		err = errNotReady
+	}
+	return err
+}
+
+// statusURL is where a gateway is: at address, or where its settings say.
+func statusURL(address string, cfg web.Config) (*url.URL, error) {
+	if address == "" {
+		host, port, err := net.SplitHostPort(cfg.Address)
+		if err != nil || port == "0" {
+			return nil, fmt.Errorf("web.address is %q, which tells nothing of where to ask; use -address", cfg.Address)
+		}
+		if ip := net.ParseIP(host); host == "" || ip.IsUnspecified() {
+			host = "localhost"
+		}
+		address = "http://" + net.JoinHostPort(host, port)
+		if cfg.TLSCert != "" {
+			address = "https://" + net.JoinHostPort(host, port)
+		}
+	}
+	u, err := url.Parse(address)
+	if err != nil || u.Host == "" || u.Scheme != "http" && u.Scheme != "https" {
+		return nil, fmt.Errorf("-address: %q is not a URL such as https://gateway:8090", address)
+	}
+	return u, nil
+}
+
+// statusClient asks a gateway of this machine, whose certificate is the one that
+// its settings name, or one elsewhere, whose certificate is of an authority in
+// the file ca, or of a public one.
+func statusClient(cfg web.Config, elsewhere bool, ca string) (*http.Client, error) {
+	trust := &tls.Config{MinVersion: tls.VersionTLS12}
+	switch {
+	case ca != "":
+		text, err := os.ReadFile(ca)
+		if err != nil {
+			return nil, fmt.Errorf("-ca: %w", err)
+		}
+		trust.RootCAs = x509.NewCertPool()
+		trust.RootCAs.AppendCertsFromPEM(text)
+	case !elsewhere && cfg.TLSCert != "":
+		pair, err := tls.LoadX509KeyPair(cfg.TLSCert, cfg.TLSKey)
+		if err != nil {
+			return nil, fmt.Errorf("web.tls_cert: %w", err)
+		}
+		trust.InsecureSkipVerify = true // its name may be any: it is compared below
+		trust.VerifyConnection = func(c tls.ConnectionState) error {
+			if !c.PeerCertificates[0].Equal(pair.Leaf) {
+				return fmt.Errorf("the certificate shown is not that of %s", cfg.TLSCert)
+			}
+			return nil
+		}
+	}
+	return &http.Client{Transport: &http.Transport{TLSClientConfig: trust}, Timeout: statusTimeout}, nil
+}
+
+// fetch returns the answer of a gateway.
+func fetch(client *http.Client, request *http.Request) ([]byte, error) {
+	response, err := client.Do(request)
+	if err != nil {
+		return nil, fmt.Errorf("ask the gateway: %w", err)
+	}
+	defer response.Body.Close()
+	text, err := io.ReadAll(io.LimitReader(response.Body, mostStatus))
+	if err != nil {
+		return nil, fmt.Errorf("ask the gateway: %w", err)
+	}
+	if response.StatusCode != http.StatusOK {
+		return nil, fmt.Errorf("%s: %s: %s", request.URL, response.Status, printable(strings.TrimSpace(string(text[:min(len(text), 200)]))))
+	}
+	return text, nil
+}

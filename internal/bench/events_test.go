@@ -1,0 +1,132 @@
+package bench
+
+import (
+	"encoding/json"
+	"fmt"
+	"testing"
+	"time"
+
+	"checkbus/internal/loadgen"
+	"checkbus/internal/mqtttest"
+	"checkbus/internal/realtest"
+)
+
+// An eventCore is what says what objects are: a core, or the gateway itself.
+type eventCore struct {
+	settings        string
+	hosts, services int
+}
+
+// eventCores start what BenchmarkEventLatency and BenchmarkEventsAtOnce compare.
+var eventCores = map[string]func(*testing.B) eventCore{
+	"none": func(*testing.B) eventCore { return eventCore{hosts: hosts, services: services} },
+	"nagios": func(b *testing.B) eventCore {
+		n := realtest.StartNagios(b, realtest.NagiosOptions{Hosts: hosts, Services: services})
+		return eventCore{nagiosSettings(n), hosts, services}
+	},
+	"icinga": func(b *testing.B) eventCore {
+		return eventCore{icingaSettings(startIcinga(b)), icingaHosts, icingaServices}
+	},
+}
+
+// An eventWay is a gateway, a client that publishes results, and one that gets
+// the events.
+type eventWay struct {
+	eventCore
+	publisher, subscriber *mqtttest.Client
+}
+
+func startEvents(b *testing.B, core string) eventWay {
+	b.Helper()
+	c := eventCores[core](b)
+	g := startGateway(b, c.settings)
+	w := eventWay{
+		eventCore:  c,
+		publisher:  mqtttest.Connect(b, g.addr, mqtttest.Options{ID: "publisher"}),
+		subscriber: mqtttest.Connect(b, g.addr, mqtttest.Options{ID: "subscriber"}),
+	}
+	w.subscriber.Subscribe("checkbus/event/#", 0)
+	return w
+}
+
+// result is the i-th result, which is another state than the one of its object
+// before, and says when it was published.
+func (w eventWay) result(i int) mqtttest.Message {
+	services := w.hosts * w.services
+	return mqtttest.Message{
+		Topic:   fmt.Sprintf("nagios/h%04d/s%03d", i%services/w.services, i%w.services),
+		Payload: fmt.Sprintf(`{"exit_code":%d,"reason":"at %d"}`, 2*((i/services+1)%2), time.Now().UnixNano()),
+		QoS:     1,
+		ID:      uint16(1 + i%60000),
+	}
+}
+
+// latencies measures n events.
+func (w eventWay) latencies(b *testing.B, n int) *loadgen.Histogram {
+	b.Helper()
+	h := &loadgen.Histogram{}
+	for h.Count() < int64(n) {
+		p := w.subscriber.Next(mqtttest.PUBLISH)
+		var e struct{ Change, Reason string }
+		if err := json.Unmarshal([]byte(p.Payload()), &e); err != nil {
+			b.Fatal(err)
+		}
+		var at int64
+		if _, err := fmt.Sscanf(e.Reason, "at %d", &at); err == nil && e.Change == "state" {
+			h.Add(time.Duration(time.Now().UnixNano() - at))
+		}
+	}
+	return h
+}
+
+// BenchmarkEventLatency: from the publish of a result to the event at a
+// subscriber, at an even pace.
+func BenchmarkEventLatency(b *testing.B) {
+	for _, core := range []string{"none", "nagios", "icinga"} {
+		for rate, n := range map[int]int{10: 100, 1000: 5000} {
+			b.Run(fmt.Sprintf("core=%s/rate=%d", core, rate), func(b *testing.B) {
+				w := startEvents(b, core)
+				done := make(chan struct{})
+				go func() {
+					defer close(done)
+					ticks := time.NewTicker(time.Second / time.Duration(rate))
+					defer ticks.Stop()
+					for i := range n {
+						<-ticks.C
+						w.publisher.Publish(w.result(i))
+					}
+				}()
+				h := w.latencies(b, n)
+				<-done
+				b.ReportMetric(0, "ns/op")
+				reportQuantiles(b, h)
+			})
+		}
+	}
+}
+
+// BenchmarkEventsAtOnce: 4,000 services, or as many as there are, change in one
+// moment. The figures are times until their events are out.
+func BenchmarkEventsAtOnce(b *testing.B) {
+	for _, core := range []string{"none", "nagios", "icinga"} {
+		b.Run("core="+core, func(b *testing.B) {
+			w := startEvents(b, core)
+			n := w.hosts * w.services
+			var messages []mqtttest.Message
+			for i := range n {
+				messages = append(messages, w.result(i))
+			}
+			begin := time.Now()
+			go w.publisher.Publish(messages...)
+			h := w.latencies(b, n)
+			report(b, n, time.Since(begin))
+			b.ReportMetric(float64(h.Max().Microseconds())/1000, "last-ms")
+		})
+	}
+}
+
+func reportQuantiles(b *testing.B, h *loadgen.Histogram) {
+	for name, q := range map[string]float64{"p50-ms": 0.5, "p99-ms": 0.99} {
+		b.ReportMetric(float64(h.Quantile(q).Microseconds())/1000, name)
+	}
+}

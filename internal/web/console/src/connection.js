@@ -1,0 +1,45 @@
+// The page as a client of the bus.
+import mqtt from 'mqtt'
+
+// The last one is retained and comes after the others, so that it tells when all
+// retained states have come.
+const filters = ['checkbus/event/#', 'checkbus/rejected/#', '$SYS/#', 'checkbus/state/#', 'checkbus/status']
+
+// follow connects, and again whenever the connection is lost. It calls
+// on.message(topic, text), on.complete() when all that is retained has come,
+// on.up(), and on.lost() at once when the connection is gone.
+export function follow(on) {
+	const client = mqtt.connect(`${location.origin.replace(/^http/, 'ws')}/mqtt`, {
+		protocolVersion: 5,
+		clientId: `console-${crypto.getRandomValues(new Uint32Array(2)).join('-')}`,
+		clean: true,
+		keepalive: 30,
+		connectTimeout: 5000,
+		reconnectPeriod: 1000,
+		resubscribe: false,
+		timerVariant: 'native', // the other one needs a script of its own
+	})
+	const text = new TextDecoder()
+	let isUp = false
+	let isComplete = false
+	client.on('connect', () => {
+		isUp = true
+		isComplete = false
+		on.up()
+		client.subscribe(Object.fromEntries(filters.map((f) => [f, { qos: 0 }])), (err) => {
+			if (err) client.reconnect()
+		})
+	})
+	client.on('message', (topic, payload, packet) => {
+		on.message(topic, text.decode(payload))
+		if (packet.retain && topic === 'checkbus/status' && !isComplete) {
+			isComplete = true
+			on.complete()
+		}
+	})
+	client.on('close', () => {
+		if (isUp) on.lost()
+		isUp = false
+	})
+	client.on('error', () => {}) // close follows
+}

@@ -1,0 +1,227 @@
+// The console: a client of the bus that shows what it hears.
+import { follow } from './connection.js'
+import * as detail from './detail.js'
+import { Feed, event, refusal } from './feed.js'
+import { address, current, matcher } from './filter.js'
+import { Gateway, refusals } from './gateway.js'
+import { List } from './list.js'
+import { Objects, Sorted, isProblem, read, states } from './objects.js'
+import { byId, element, nameOf, number, setText, timeOfDay } from './text.js'
+
+const objects = new Objects()
+const sorted = new Sorted(objects)
+const list = new List(sorted, detail.open)
+const events = new Feed('events', event)
+const rejected = new Feed('rejected', refusal)
+const gateway = new Gateway()
+
+const betweenFrames = 50 // ms
+const betweenFeeds = 250 // ms
+const wide = matchMedia('(min-width: 84rem)') // as in the style sheet
+
+let shown = current()
+let generation = 0
+let complete = false
+let drawing = false
+let lastFrame = 0
+let lastFeeds = 0
+let lostAt = 0
+const news = []
+
+// draw shows at the next frame what has changed, but not more often than the eye
+// follows.
+function draw() {
+	if (drawing) return
+	drawing = true
+	setTimeout(() => requestAnimationFrame(frame), lastFrame + betweenFrames - performance.now())
+}
+
+function frame(now) {
+	drawing = false
+	lastFrame = now
+	drawCounts()
+	if (now - lastFeeds >= betweenFeeds) {
+		lastFeeds = now
+		events.render()
+		rejected.render()
+	} else if (events.waiting.length + rejected.waiting.length > 0) {
+		setTimeout(draw, betweenFeeds)
+	}
+	if (shown.view === 'objects') drawObjects()
+}
+
+function drawObjects() {
+	list.render()
+	const none = sorted.rows.length === 0
+	byId('objects-empty').hidden = !none
+	byId('objects').hidden = none
+	if (none) setText(byId('objects-empty'), emptiness())
+}
+
+function emptiness() {
+	if (objects.byTopic.size === 0) return complete ? 'No host has reported yet.' : 'Waiting for the gateway.'
+	return shown.state === 'problems' && !shown.q ? `No problems. All ${number(objects.byTopic.size)} objects are well.` : 'Nothing matches.'
+}
+
+// The links above the list show one state each, and are made once.
+const counts = ['problems', ...states, 'all'].map((state) => {
+	const count = element('span', { class: 'count' })
+	const link = element('a', { 'data-state': state }, state === 'problems' || state === 'all' ? state[0].toUpperCase() + state.slice(1) : state, ' ', count)
+	byId('counts').append(link)
+	return { state, link, count }
+})
+
+function drawCounts() {
+	for (const { state, link, count } of counts) {
+		const n = state === 'problems' ? objects.problems : state === 'all' ? objects.byTopic.size : objects.counts[state]
+		setText(count, number(n))
+		link.classList.toggle('none', n === 0)
+	}
+	document.title = objects.problems > 0 ? `(${objects.problems}) checkbus` : 'checkbus'
+}
+
+// go shows something else, and notes it in the address.
+function go(change, how = 'pushState') {
+	shown = { ...shown, ...change }
+	history[how](null, '', address(shown))
+	show()
+}
+
+function show() {
+	document.body.dataset.view = shown.view
+	const beside = wide.matches && shown.view === 'objects' ? 'events' : ''
+	for (const section of document.querySelectorAll('section[data-view]')) section.hidden = ![shown.view, beside].includes(section.dataset.view)
+	for (const link of document.querySelectorAll('nav a')) {
+		link.href = address({ ...shown, view: link.dataset.view })
+		if (link.dataset.view === shown.view) link.setAttribute('aria-current', 'page')
+		else link.removeAttribute('aria-current')
+	}
+	for (const { state, link } of counts) {
+		link.href = address({ ...shown, state })
+		link.setAttribute('aria-current', String(state === shown.state))
+	}
+	if (byId('search').value !== shown.q) byId('search').value = shown.q
+	byId('unhandled').checked = shown.unhandled
+	sorted.filter(matcher(shown))
+	if (shown.view === 'gateway') gateway.showSys()
+	if (shown.view === 'clients') gateway.showClients()
+	draw()
+}
+
+// receive takes a message from the bus.
+function receive(topic, text) {
+	if (topic.startsWith('checkbus/state/')) {
+		objects.set(topic, text === '' ? null : read(topic, text), generation)
+	} else if (topic.startsWith('checkbus/event/')) {
+		const o = read(topic, text)
+		if (!o) return
+		o.received = Date.now()
+		events.add(o)
+		if (o.change === 'state' && isProblem(o)) news.push(o)
+	} else if (topic.startsWith('checkbus/rejected/')) {
+		addRefusal(parse(text))
+	} else if (topic.startsWith('$SYS/')) {
+		gateway.note(topic, text)
+	}
+	draw()
+}
+
+function parse(text) {
+	try {
+		return JSON.parse(text)
+	} catch {
+		return null
+	}
+}
+
+let refused = 0
+
+function addRefusal(r) {
+	if (typeof r?.reason !== 'string') return
+	rejected.add(r)
+	refused++
+	byId('rejected-count').hidden = false
+	setText(byId('rejected-count'), refused > 99 ? '99+' : String(refused))
+	draw()
+}
+
+// up begins a new generation: what is not told again by its end is gone.
+async function up() {
+	generation++
+	complete = false
+	byId('lost').hidden = true
+	setConnection('loading')
+	const before = await refusals()
+	rejected.clear()
+	refused = 0
+	byId('rejected-count').hidden = true
+	for (const r of before ?? []) addRefusal(r)
+	refresh()
+}
+
+function lost() {
+	lostAt = Date.now()
+	setConnection('lost')
+	setText(byId('lost'), `The connection to the gateway is lost since ${timeOfDay(lostAt)}. What is shown is from then. Trying again.`)
+	byId('lost').hidden = false
+}
+
+function setConnection(state) {
+	document.body.dataset.connection = state
+	setText(byId('connection'), state)
+}
+
+// refresh asks for what is not on the bus.
+async function refresh() {
+	if (document.hidden) return
+	await gateway.refresh()
+	if (shown.view === 'gateway') gateway.showSys()
+	if (shown.view === 'clients') gateway.showClients()
+}
+
+// tell reads new problems out, a few at a time.
+function tell() {
+	if (news.length === 0) return
+	const [first] = news
+	setText(byId('news'), news.length === 1 ? `${nameOf(first)} is ${first.state}: ${first.reason}` : `${news.length} new problems, the first: ${nameOf(first)} is ${first.state}`)
+	news.length = 0
+}
+
+objects.watchers.push(detail.update)
+document.addEventListener('click', (event) => {
+	const link = event.target.closest('nav a, #counts a')
+	if (!link || event.ctrlKey || event.metaKey || event.shiftKey) return
+	event.preventDefault()
+	go(link.dataset.view ? { view: link.dataset.view } : { state: link.dataset.state })
+})
+document.addEventListener('keydown', (event) => {
+	if (event.key !== '/' || event.target.matches('input') || byId('detail').open) return
+	event.preventDefault()
+	if (shown.view !== 'objects') go({ view: 'objects' })
+	byId('search').focus()
+})
+byId('search').addEventListener('input', (event) => go({ q: event.target.value }, 'replaceState'))
+byId('unhandled').addEventListener('change', (event) => go({ unhandled: event.target.checked }))
+addEventListener('popstate', () => {
+	shown = current()
+	show()
+})
+wide.addEventListener('change', show)
+document.addEventListener('visibilitychange', refresh)
+
+setConnection('connecting')
+show()
+follow({
+	message: receive,
+	up,
+	lost,
+	complete() {
+		complete = true
+		setConnection('live')
+		objects.sweep(generation)
+		draw()
+	},
+})
+setInterval(refresh, 2000)
+setInterval(draw, 1000) // the spans grow
+setInterval(tell, 3000)

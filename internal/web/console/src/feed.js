@@ -1,0 +1,60 @@
+// Lists of what happened, the newest first.
+import { byId, date, element, nameOf, timeOfDay } from './text.js'
+
+const most = 200 // items shown
+
+// A Feed shows the newest items of a list; item makes the element of one.
+export class Feed {
+	constructor(id, item) {
+		this.list = byId(id)
+		this.empty = byId(`${id}-empty`)
+		this.item = item
+		this.waiting = []
+	}
+
+	add(value) {
+		this.waiting.push(value)
+		if (this.waiting.length > most) this.waiting.shift()
+	}
+
+	clear() {
+		this.waiting = []
+		this.list.replaceChildren()
+	}
+
+	render() {
+		if (this.waiting.length > 0) {
+			this.list.prepend(...this.waiting.reverse().map(this.item))
+			this.waiting = []
+			while (this.list.childElementCount > most) this.list.lastElementChild.remove()
+		}
+		this.empty.hidden = this.list.childElementCount > 0
+	}
+}
+
+const what = {
+	hard: (o) => `is ${o.state} for certain`,
+	acknowledged: (o) => (o.acknowledged ? 'is acknowledged' : 'is no longer acknowledged'),
+	downtime: (o) => (o.in_downtime ? 'is in downtime' : 'is out of downtime'),
+	flapping: (o) => (o.flapping ? 'began to flap' : 'flaps no more'),
+	removed: () => 'is gone',
+}
+
+export function event(o) {
+	const happened = what[o.change]?.(o) ?? `${o.previous} → ${o.state}`
+	return element('li', { 'data-state': o.state },
+		element('time', { datetime: o.time, title: date(o.time) }, timeOfDay(o.received)),
+		element('span', { class: 'pill' }, o.state),
+		element('span', { class: 'name' }, nameOf(o)),
+		element('span', { class: 'happened' }, happened + (o.state_type === 'soft' ? ` (soft ${o.attempt})` : '')),
+		element('span', { class: 'reason', title: o.reason }, o.reason.split('\n', 1)[0]))
+}
+
+export function refusal(r) {
+	return element('li', {},
+		element('time', { datetime: r.time, title: date(r.time) }, date(r.time)),
+		element('span', { class: 'name' }, r.topic),
+		element('span', { class: 'happened' }, `from ${r.client || 'an unnamed client'}${r.core ? `, refused by ${r.core}` : ''}`),
+		element('span', { class: 'reason' }, r.reason),
+		...(r.payload ? [element('details', {}, element('summary', {}, 'Payload'), element('pre', { tabindex: 0 }, r.payload))] : []))
+}

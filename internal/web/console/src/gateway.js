@@ -1,0 +1,111 @@
+// The gateway itself: health, cores, spool, rates, $SYS and clients.
+import { Chart } from './chart.js'
+import { byId, bytes, date, element, number, setText, span } from './text.js'
+
+const perSecond = (unit) => (n) => `${unit(n)}/s`
+
+// get asks the gateway; null when it does not answer. A path alone would take
+// over a password in the page's address, which fetch refuses.
+async function get(path) {
+	try {
+		const response = await fetch(location.origin + path, { headers: { Accept: 'application/json' } })
+		return response.ok ? await response.json() : null
+	} catch {
+		return null
+	}
+}
+
+export const refusals = () => get('/api/rejected?n=100')
+
+// fillTable makes a table's rows those of texts.
+function fillTable(table, rows) {
+	const body = table.tBodies[0]
+	while (body.rows.length > rows.length) body.deleteRow(-1)
+	rows.forEach((texts, i) => {
+		const row = body.rows[i] ?? body.insertRow()
+		texts.forEach((text, k) => setText(row.cells[k] ?? row.insertCell(), text))
+	})
+}
+
+export class Gateway {
+	constructor() {
+		this.charts = {
+			results: new Chart('Results', perSecond(number)),
+			messages: new Chart('Messages in', perSecond(number)),
+			delivered: new Chart('Messages out', perSecond(number)),
+			bytes: new Chart('Bytes in and out', perSecond(bytes)),
+			clients: new Chart('Connected clients', number),
+		}
+		byId('charts').append(...Object.values(this.charts).map((c) => c.element))
+		this.sys = new Map()
+		this.shownClients = 100
+		byId('clients-more').addEventListener('click', () => {
+			this.shownClients += 100
+			this.showClients()
+		})
+	}
+
+	note(topic, text) {
+		this.sys.set(topic, text)
+	}
+
+	// refresh asks for the figures and draws them.
+	async refresh() {
+		const f = await get('/api/status')
+		if (!f) return
+		const now = performance.now()
+		this.draw(f)
+		if (this.before && f.started === this.before.f.started) this.rates(f, this.before.f, (now - this.before.at) / 1000)
+		this.before = { f, at: now }
+	}
+
+	rates(f, before, seconds) {
+		const rate = (value) => Math.max(0, (value(f) - value(before)) / seconds)
+		this.charts.results.add(rate((x) => x.results.received))
+		this.charts.messages.add(rate((x) => x.mqtt.messages_received))
+		this.charts.delivered.add(rate((x) => x.mqtt.messages_sent))
+		this.charts.bytes.add(rate((x) => x.mqtt.bytes_received + x.mqtt.bytes_sent))
+		this.charts.clients.add(f.mqtt.connected)
+	}
+
+	draw(f) {
+		const faults = f.checks.filter((c) => !c.ok)
+		const badge = byId('gateway-badge')
+		badge.hidden = faults.length === 0
+		setText(badge, String(faults.length))
+		byId('health').className = f.ready ? 'good' : 'bad'
+		setText(byId('health'), (f.ready ? 'Ready' : `Not ready: ${faults.map((c) => `${c.name}: ${c.reason}`).join('; ')}`) +
+			`. checkbus ${f.version}, up ${span((Date.now() - Date.parse(f.started)) / 1000)}.`)
+		fillTable(byId('cores'), f.cores.map((c) => [c.name, c.up ? 'up' : 'DOWN', number(c.submitted), number(c.retried),
+			number(c.rejected), number(c.waiting.records), c.waiting.records ? span(c.waiting.oldest_seconds) : 'none']))
+		byId('cores').hidden = f.cores.length === 0
+		byId('cores-empty').hidden = f.cores.length > 0
+		this.facts([
+			['Waiting', f.spool.records ? `${number(f.spool.records)} results, the oldest for ${span(f.spool.oldest_seconds)}` : 'none'],
+			['Spool', `${bytes(f.spool.bytes)} of ${bytes(f.spool.limit_bytes)}`],
+			['Received', number(f.results.received)],
+			['Accepted', number(f.results.accepted)],
+			['Rejected', number(f.results.rejected)],
+			...Object.entries(f.results.rejected_by_cause).filter(([, n]) => n > 0).map(([cause, n]) => [`– ${cause.replaceAll('_', ' ')}`, number(n)]),
+			['Redelivered', number(f.results.duplicate)],
+			['From the future', number(f.results.clamped)],
+		])
+	}
+
+	facts(list) {
+		byId('figures').replaceChildren(...list.flatMap(([k, v]) => [element('dt', {}, k), element('dd', {}, v)]))
+	}
+
+	showSys() {
+		fillTable(byId('sys'), [...this.sys].sort(([a], [b]) => (a < b ? -1 : 1)).map(([topic, text]) => [topic.replace('$SYS/', ''), text]))
+	}
+
+	async showClients() {
+		const page = await get(`/api/clients?n=${this.shownClients}`)
+		if (!page) return
+		fillTable(byId('clients'), page.clients.map((c) => [c.id, c.user || 'anonymous', c.address, c.version, date(c.connected),
+			number(c.messages_in), number(c.messages_out)]))
+		setText(byId('clients-count'), `${number(page.connected)} connected`)
+		byId('clients-more').hidden = page.clients.length >= page.connected || this.shownClients >= 1000
+	}
+}
