@@ -7,8 +7,9 @@ import (
 	"strings"
 	"time"
 
-	"checkbus/internal/listen"
 	"github.com/cockroachdb/pebble/vfs"
+
+	"checkbus/internal/listen"
 )
 
 // Access names the files that say who clients are and what they may do.
