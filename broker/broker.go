@@ -49,25 +49,32 @@ type Broker struct {
 	hashers   chan struct{} // has an element for each password that is being checked
 	reloading sync.Mutex    // held by Reload
 
-	listeners []*listener
-	clients   sync.WaitGroup // goroutines of connections
-	finisher  *finisher
-	running   atomic.Bool   // Run takes connections
-	stopping  chan struct{} // closed when Run is about to end, b.mu held
-	count     counters
-	sequence  atomic.Int64 // of messages delivered
-	retaining sync.Mutex   // held by retain and retainedTopics
-	retained  retainedSizes
-	backlogs  backlogs
-	routes    routes
-	crowd     crowd
-	ackTime   ackTime
+	listeners  []*listener
+	clients    sync.WaitGroup // goroutines of connections
+	finisher   *finisher
+	running    atomic.Bool   // Run takes connections
+	stopping   chan struct{} // closed when Run is about to end, b.mu held
+	count      counters
+	sequence   atomic.Int64 // of messages delivered
+	retaining  sync.Mutex   // held by retain and retainedTopics
+	retained   retainedSizes
+	outboxes   atomic.Int64 // bytes of memory in all of them
+	leveling   sync.Mutex   // held by level
+	store      *store       // nil where nothing is kept on disk; from Listen on
+	sweeper    sweeper
+	stored     atomic.Int64 // sessions that are
+	storing    sync.Mutex   // held by storePublication
+	storingOwn atomic.Int32 // the gateway's own publishes that go to disk before they go on
+	routes     routes
+	crowd      crowd
+	ackTime    ackTime
 
 	addresses addresses
 
 	// What is logged now and then only.
 	acceptFailed, panicked, slowed, loginRefused, handshakeFailed, retainRefused               seldom
 	full, addressCrowded, proxyRefused, packetRefused, connectLate, topicRefused, rateExceeded seldom
+	queueFull, readFailed                                                                      seldom
 
 	mu       sync.Mutex
 	sessions map[string]*session // by client identifier
@@ -162,9 +169,13 @@ func (b *Broker) Run(ctx context.Context) error {
 	b.drain()
 	b.closeConns()
 	b.clients.Wait()
+	var err error
+	if b.store != nil {
+		err = b.store.close()
+	}
 	b.finisher.stop()
 	finishing.Wait()
-	return b.server.Close()
+	return errors.Join(err, b.server.Close())
 }
 
 // ending reports whether Run is about to end.

@@ -56,16 +56,20 @@ type PublishSettings struct {
 	Events string `toml:"events"` // changes, or all: each attempt of a soft problem as well
 }
 
-// BrokerSettings bound what clients may take, and say how often figures are
-// published below $SYS.
+// BrokerSettings bound what clients may take, and say what of them is kept and
+// how often figures are published below $SYS.
 type BrokerSettings struct {
-	MaxPacket      settings.Size `toml:"max_packet"`
-	MaxConnections int           `toml:"max_connections"`
-	MaxPerAddress  int           `toml:"max_connections_per_address"`
-	MaxRate        int           `toml:"max_rate"`
-	ConnectTimeout time.Duration `toml:"connect_timeout"`
-	MaxTopicLevels int           `toml:"max_topic_levels"`
-	SysInterval    time.Duration `toml:"sys_interval"`
+	MaxPacket          settings.Size `toml:"max_packet"`
+	MaxConnections     int           `toml:"max_connections"`
+	MaxPerAddress      int           `toml:"max_connections_per_address"`
+	MaxRate            int           `toml:"max_rate"`
+	ConnectTimeout     time.Duration `toml:"connect_timeout"`
+	MaxTopicLevels     int           `toml:"max_topic_levels"`
+	PersistentSessions bool          `toml:"persistent_sessions"`
+	MaxQueuedMessages  int           `toml:"max_queued_messages"`
+	MaxQueuedBytes     settings.Size `toml:"max_queued_bytes"`
+	MaxStored          settings.Size `toml:"max_stored"`
+	SysInterval        time.Duration `toml:"sys_interval"`
 }
 
 // defaults are the settings of a gateway that was told nothing: a broker on
@@ -79,10 +83,20 @@ func defaults() Settings {
 		Spool:    SpoolSettings{MaxSize: 1 << 30},
 		Publish:  PublishSettings{Events: "changes"},
 		Listener: []broker.Listener{{Address: "127.0.0.1:1883"}},
-		Broker:   BrokerSettings{MaxPacket: 2_000_000, MaxConnections: 10_000, ConnectTimeout: 15 * time.Second, MaxTopicLevels: 200, SysInterval: 10 * time.Second},
-		Nagios:   &nagios.Config{},
-		Icinga:   &icingaDefaults,
-		Web:      web.Default(),
+		Broker: BrokerSettings{
+			MaxPacket:          2_000_000,
+			MaxConnections:     10_000,
+			ConnectTimeout:     15 * time.Second,
+			MaxTopicLevels:     200,
+			PersistentSessions: true,
+			MaxQueuedMessages:  100_000,
+			MaxQueuedBytes:     64 << 20,
+			MaxStored:          1 << 30,
+			SysInterval:        10 * time.Second,
+		},
+		Nagios: &nagios.Config{},
+		Icinga: &icingaDefaults,
+		Web:    web.Default(),
 	}
 }
 
@@ -126,6 +140,10 @@ func readSettings(path string) (Settings, error) {
 }
 
 func (s Settings) broker() broker.Config {
+	dir := ""
+	if s.Broker.PersistentSessions {
+		dir = filepath.Join(s.DataDir, "broker")
+	}
 	return broker.Config{
 		Listeners:      s.Listener,
 		Access:         s.Access,
@@ -134,6 +152,9 @@ func (s Settings) broker() broker.Config {
 		ConnectTimeout: s.Broker.ConnectTimeout,
 		MaxTopicLevels: s.Broker.MaxTopicLevels,
 		MaxRate:        s.Broker.MaxRate,
+		Dir:            dir,
+		Queue:          broker.Queue{Messages: s.Broker.MaxQueuedMessages, Bytes: int64(s.Broker.MaxQueuedBytes)},
+		MaxStored:      int64(s.Broker.MaxStored),
 		SysInterval:    s.Broker.SysInterval,
 
 		MaxConnectionsPerAddress: s.Broker.MaxPerAddress,
