@@ -195,6 +195,19 @@ func (r *backlogs) long(s *session) bool {
 	return s.backlog.bytes > backlogBytes/2 || s.backlog.order.Len() > backlogMessages/2
 }
 
+// queuedFor is how many deliveries are kept for a client.
+func (b *Broker) queuedFor(id string) int64 {
+	b.mu.Lock()
+	s := b.sessions[id]
+	b.mu.Unlock()
+	if s == nil {
+		return 0
+	}
+	b.backlogs.mu.Lock()
+	defer b.backlogs.mu.Unlock()
+	return int64(s.backlog.order.Len())
+}
+
 func (r *backlogs) sum() int {
 	r.mu.Lock()
 	defer r.mu.Unlock()

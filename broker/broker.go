@@ -37,12 +37,14 @@ type Message struct {
 // A Broker is an MQTT server. Call Handle, Listen and Run once each, in this
 // order; Publish and Stats may be called at any time.
 type Broker struct {
-	cfg    Config
-	log    *slog.Logger
-	server *mqtt.Server
-	root   string
-	accept func(Message, func(error))
-	denied func(Message)
+	cfg      Config
+	log      *slog.Logger
+	server   *mqtt.Server
+	root     string
+	bridges  []*bridge
+	identity string // in the paths of messages, see pathProperty
+	accept   func(Message, func(error))
+	denied   func(Message)
 
 	access    atomic.Pointer[access]
 	attempts  *Attempts
@@ -60,7 +62,7 @@ type Broker struct {
 	backlogs  backlogs
 	crowd     crowd
 
-	acceptFailed, panicked, slowed, loginRefused, handshakeFailed, retainRefused seldom
+	acceptFailed, panicked, slowed, loginRefused, handshakeFailed, retainRefused, pathEnded seldom
 
 	mu       sync.Mutex
 	sessions map[string]*session // by client identifier
@@ -85,6 +87,12 @@ func New(cfg Config, log *slog.Logger) (*Broker, error) {
 		sessions: map[string]*session{},
 		conns:    map[*conn]struct{}{},
 	}
+	if b.identity = cfg.Identity; b.identity == "" {
+		b.identity = newIdentity()
+	}
+	for _, settings := range cfg.Bridges {
+		b.bridges = append(b.bridges, newBridge(b, settings))
+	}
 	b.server = mqtt.New(&mqtt.Options{
 		Capabilities:           capabilities(cfg),
 		Logger:                 slog.New(libraryLog{log.Handler()}),
@@ -98,7 +106,7 @@ func New(cfg Config, log *slog.Logger) (*Broker, error) {
 
 func capabilities(cfg Config) *mqtt.Capabilities {
 	c := mqtt.NewDefaultServerCapabilities()
-	c.MaximumClients = int64(cfg.MaxConnections)
+	c.MaximumClients = int64(cfg.MaxConnections + len(cfg.Bridges))
 	c.MaximumMessageExpiryInterval = 0 // the default makes retained messages vanish after a day
 	c.ReceiveMaximum = receiveMaximum
 	c.TopicAliasMaximum = topicAliases
@@ -135,7 +143,7 @@ func (b *Broker) Run(ctx context.Context) error {
 	}
 	b.silenceSys()
 
-	var finishing, accepting sync.WaitGroup
+	var finishing, accepting, bridging sync.WaitGroup
 	finishing.Go(b.finish)
 	finishing.Go(b.keepTime)
 	finishing.Go(b.watchCertificates)
@@ -145,7 +153,12 @@ func (b *Broker) Run(ctx context.Context) error {
 		b.log.Info("listening", "address", ln.Addr().String(), "transport", ln.settings.transport())
 	}
 
+	for _, br := range b.bridges {
+		bridging.Go(func() { br.run(ctx) })
+	}
+
 	<-ctx.Done()
+	bridging.Wait()
 	close(b.stopping)
 	b.closeListeners()
 	accepting.Wait()

@@ -22,6 +22,7 @@ type Access struct {
 type Config struct {
 	Listeners []Listener `toml:"listener"`
 	Access    Access     `toml:"access"`
+	Bridges   []Bridge   `toml:"bridge"`
 	// MaxPacket is the largest packet taken from a client, in bytes, 1024 to
 	// 268435455. MQTT 5 clients are told it.
 	MaxPacket int `toml:"max_packet"`
@@ -31,6 +32,9 @@ type Config struct {
 	// SysInterval is how often the figures below $SYS are published, 1 s or
 	// more; 0 is never.
 	SysInterval time.Duration `toml:"sys_interval"`
+	// Identity is the gateway's name in the paths of messages that go through
+	// several; each has another, and keeps it. "" makes one up.
+	Identity string `toml:"-"`
 	// Version is what $SYS/broker/version says of the gateway.
 	Version string `toml:"-"`
 }
@@ -75,6 +79,7 @@ func (c Config) Validate() error {
 			errs = append(errs, fmt.Errorf("listener[%d].allow_anonymous: as it is, nobody may connect to %s: set it, or access.password_file, or identity", i, l.Address))
 		}
 	}
+	errs = append(errs, validateBridges(c.Bridges)...)
 	if c.MaxPacket < leastPacket || c.MaxPacket > mostPacket {
 		errs = append(errs, fmt.Errorf("broker.max_packet: %d is not in %d to %d", c.MaxPacket, leastPacket, mostPacket))
 	}
@@ -99,7 +104,7 @@ func (c Config) Check() error {
 		}
 		errs = append(errs, inListener(i, err))
 	}
-	return errors.Join(errs...)
+	return errors.Join(append(errs, checkBridges(c.Bridges))...)
 }
 
 // anonymous reports whether a listener lets in clients that do not say who they

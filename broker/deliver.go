@@ -78,7 +78,7 @@ func (b *Broker) send(id string, sub packets.Subscription, out packets.Packet) {
 		return
 	}
 	c := cl.Net.Conn.(*conn)
-	if sub.NoLocal && out.Origin == id || !c.rights.mayRead(out.TopicName) {
+	if sub.NoLocal && out.Origin == id || !c.rights.mayRead(out.TopicName) || !b.sendPath(c, sub, &out) {
 		return
 	}
 	out.FixedHeader.Qos = min(out.FixedHeader.Qos, sub.Qos)

@@ -31,7 +31,11 @@ type listener struct {
 	settings     Listener
 	anonymous    bool          // lets in clients that do not say who they are
 	certificates *certificates // nil without TLS
+	bridge       bool          // for the gateway's own bridges, in memory
 }
+
+// bridgeListener is where the gateway's own bridges connect.
+var bridgeListener = &listener{settings: Listener{Address: "bridges"}, bridge: true}
 
 // Listen reads the files that the settings name and binds all listeners, so
 // that a mistake in one, or a port that is taken, is known before anything else
@@ -85,7 +89,7 @@ func (b *Broker) listen(l Listener, sockets map[string]net.Listener) (*listener,
 	if err != nil {
 		return nil, fmt.Errorf("address: %w", err)
 	}
-	return &listener{ln, l, b.cfg.anonymous(l), certs}, nil
+	return &listener{Listener: ln, settings: l, anonymous: b.cfg.anonymous(l), certificates: certs}, nil
 }
 
 func listenUnix(l Listener, path string) (net.Listener, error) {

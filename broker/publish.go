@@ -29,6 +29,7 @@ func (b *Broker) publish(c *conn, pk packets.Packet) error {
 	if code := b.resolve(c, &pk); code != packets.CodeSuccess {
 		return b.disconnect(c.client, code)
 	}
+	looped := b.receivePath(c, &pk)
 	in := &inbound{packet: pk, session: c.session, conn: c, client: c.session.id, version: c.version}
 	if pk.FixedHeader.Qos > 0 {
 		in.mark = mark(&pk)
@@ -43,6 +44,11 @@ func (b *Broker) publish(c *conn, pk packets.Packet) error {
 		return nil
 	case tooMany:
 		return b.disconnect(c.client, packets.ErrReceiveMaximum)
+	}
+	if looped {
+		b.count.looped.Add(1)
+		b.settleNow(in, nil)
+		return nil
 	}
 	b.route(in, c.rights, message(&pk, c.rights))
 	return nil

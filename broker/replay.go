@@ -85,6 +85,19 @@ func (b *Broker) replay(c *conn) {
 	}
 }
 
+// replayed reports whether nothing that was retained is still to be sent to a
+// client.
+func (b *Broker) replayed(id string) bool {
+	cl, ok := b.server.Clients.Get(id)
+	if !ok {
+		return false
+	}
+	c := cl.Net.Conn.(*conn)
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return !c.replay.running
+}
+
 // retainedTopics lists the topics below filter that have a retained message.
 func (b *Broker) retainedTopics(filter string) []string {
 	messages := b.server.Topics.Messages(filter)

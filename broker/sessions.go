@@ -2,6 +2,7 @@ package broker
 
 import (
 	"slices"
+	"strings"
 	"time"
 
 	mqtt "github.com/mochi-mqtt/server/v2"
@@ -161,7 +162,7 @@ func (b *Broker) expire(now time.Time) {
 	var away, over []*session
 	var wills []*will
 	for _, s := range b.sessions {
-		if s.refs > 0 {
+		if s.refs > 0 || strings.HasPrefix(s.id, bridgePrefix) {
 			continue
 		}
 		if !s.ends.IsZero() && !now.Before(s.ends) {

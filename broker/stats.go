@@ -32,6 +32,8 @@ type Stats struct {
 	Denied          int64 // publishes that access control refused
 	Dropped         int64 // deliveries lost because a client's queue was full
 	InflightDropped int64 // the same, for QoS 1 and 2 beyond what may be unacknowledged
+	Looped          int64 // messages that came back over other brokers, and were not taken again
+	NotBridged      int64 // deliveries to other brokers, not made as they could have gone round
 	NotRetained     int64 // retained messages of clients that were not kept, for want of room
 	SlowConsumers   int64 // clients closed because they did not read
 	Refused         int64 // connections beyond max_connections
@@ -49,7 +51,7 @@ type counters struct {
 	packetsIn, packetsOut, messagesOut         atomic.Int64
 	payloadIn, payloadOut                      atomic.Int64
 	waiting                                    atomic.Int64 // bytes to be written to all clients
-	notRetained                                atomic.Int64
+	notRetained, looped, notBridged            atomic.Int64
 	calm                                       atomic.Bool // waiting was at most calmOut
 }
 
@@ -90,6 +92,8 @@ func (b *Broker) Stats() Stats {
 		Denied:          b.count.denied.Load(),
 		Dropped:         atomic.LoadInt64(&info.MessagesDropped),
 		InflightDropped: atomic.LoadInt64(&info.InflightDropped),
+		Looped:          b.count.looped.Load(),
+		NotBridged:      b.count.notBridged.Load(),
 		NotRetained:     b.count.notRetained.Load(),
 		SlowConsumers:   b.count.slow.Load(),
 		Refused:         b.count.refused.Load(),

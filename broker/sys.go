@@ -12,6 +12,9 @@ import (
 // sysRoot is where the broker publishes its figures, as Mosquitto does.
 const sysRoot = "$SYS/broker/"
 
+// bridgeRoot is where it publishes those of its bridges.
+const bridgeRoot = "$SYS/gateway/bridge/"
+
 // sysQoS is the quality of service of $SYS messages (SYS_TREE_QOS in
 // Mosquitto's src/sys_tree.c).
 const sysQoS = 2
@@ -78,6 +81,11 @@ func (s *sys) update(now time.Time) {
 	for _, f := range totals(st) {
 		s.say(f.name, strconv.FormatInt(f.value, 10))
 	}
+	for _, bridge := range s.broker.Bridges() {
+		for _, f := range bridge.figures() {
+			s.sayOn(bridgeRoot+f.name, strconv.FormatInt(f.value, 10))
+		}
+	}
 }
 
 // A figure is a topic below $SYS/broker and its value.
@@ -129,17 +137,20 @@ func totals(st Stats) []figure {
 	}
 }
 
-// say publishes a value that is not published yet. Unlike Mosquitto, which
+// say publishes a value below $SYS/broker.
+func (s *sys) say(name, value string) { s.sayOn(sysRoot+name, value) }
+
+// sayOn publishes a value that is not published yet. Unlike Mosquitto, which
 // leaves a load alone that changes by less than 0.01 at a time and so never
 // comes down to 0.00, it compares with what subscribers were told.
-func (s *sys) say(name, value string) {
-	if s.said[name] == value {
+func (s *sys) sayOn(topic, value string) {
+	if s.said[topic] == value {
 		return
 	}
-	s.said[name] = value
+	s.said[topic] = value
 	_ = s.broker.deliver(&packets.Packet{
 		FixedHeader: packets.FixedHeader{Type: packets.Publish, Qos: sysQoS, Retain: true},
-		TopicName:   sysRoot + name,
+		TopicName:   topic,
 		Payload:     []byte(value),
 	}, "", 5) // the gateway's own are always kept
 }

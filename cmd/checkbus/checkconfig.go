@@ -27,6 +27,9 @@ func runCheckConfig(args []string, out, log io.Writer) error {
 	fmt.Fprintf(out, "results   %s/<host>[/<service>], payload up to %v, reason up to %v\n", s.Results.Root, s.Results.MaxPayload, s.Results.MaxReason)
 	fmt.Fprintf(out, "spool     up to %v\n", s.Spool.MaxSize)
 	fmt.Fprintf(out, "access    %s\n", s.Access)
+	for _, b := range s.Bridge {
+		fmt.Fprintf(out, "bridge    %s\n", b)
+	}
 	errs := []error{s.broker().Check()}
 	if s.Nagios != nil {
 		way := "plain command lines"

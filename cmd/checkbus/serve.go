@@ -63,7 +63,11 @@ func serve(ctx context.Context, s Settings, log *slog.Logger) error {
 	}
 	defer refusals.Close()
 
-	brk, err := broker.New(s.broker(), log)
+	cfg := s.broker()
+	if cfg.Identity, err = identity(s.DataDir); err != nil {
+		return err
+	}
+	brk, err := broker.New(cfg, log)
 	if err != nil {
 		return fmt.Errorf("start broker: %w", err)
 	}

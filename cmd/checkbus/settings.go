@@ -25,6 +25,7 @@ type Settings struct {
 	Listener []broker.Listener `toml:"listener"`
 	Access   broker.Access     `toml:"access"`
 	Broker   BrokerSettings    `toml:"broker"`
+	Bridge   []broker.Bridge   `toml:"bridge"`
 	Nagios   *nagios.Config    `toml:"nagios"`
 	Icinga   *icinga.Config    `toml:"icinga"`
 }
@@ -115,6 +116,7 @@ func (s Settings) broker() broker.Config {
 	return broker.Config{
 		Listeners:      s.Listener,
 		Access:         s.Access,
+		Bridges:        s.Bridge,
 		MaxPacket:      int(s.Broker.MaxPacket),
 		MaxConnections: s.Broker.MaxConnections,
 		SysInterval:    s.Broker.SysInterval,
