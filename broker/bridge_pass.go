@@ -13,7 +13,6 @@ type way struct {
 	from, to *mqttLink
 	rename   func(topic string) (string, bool)
 	passed   *inflight     // messages this way
-	back     *inflight     // messages the other way
 	returned *atomic.Int64 // counts those that arrived the other way
 	arrived  *atomic.Int64 // counts those that arrived this way
 	retains  bool          // the receiver may be asked to keep messages
@@ -21,17 +20,16 @@ type way struct {
 
 // outward passes on what comes from this broker, until either connection ends.
 func (c *crossing) outward() error {
-	err := c.pass(way{
-		from: c.near, to: c.far, rename: c.topics.toRemote, passed: &c.out, back: &c.in,
+	return c.pass(way{
+		from: c.near, to: c.far, rename: c.topics.toRemote, passed: &c.out,
 		arrived: &c.sent, returned: &c.received, retains: !c.noRetain,
 	})
-	return err
 }
 
 // inward passes on what comes from the other broker.
 func (c *crossing) inward() error {
 	return c.pass(way{
-		from: c.far, to: c.near, rename: c.localName, passed: &c.in, back: &c.out,
+		from: c.far, to: c.near, rename: c.localName, passed: &c.in,
 		arrived: &c.received, returned: &c.sent, retains: true,
 	})
 }
@@ -141,12 +139,13 @@ func (c *crossing) passAnswer(w way, pk packets.Packet) error {
 	case kind != packets.Pubcomp && (code == packets.ErrUnspecifiedError.Code || code == packets.ErrQuotaExceeded.Code):
 		return fmt.Errorf("%s takes no messages now (code %#02x)", c.nameOf(w.from), code)
 	case kind != packets.Pubcomp && refused:
-		w.back.acknowledged(pk.PacketID)
 		c.dropped.Add(1)
 	case kind != packets.Pubrec:
-		w.back.acknowledged(pk.PacketID)
 		w.returned.Add(1)
 		code = 0
+	}
+	if w.to == c.near && kind != packets.Pubrel {
+		c.out.acknowledged(pk.PacketID) // it surely gets there
 	}
 	answer := acknowledgement(kind, pk.PacketID, code, w.to.version)
 	return w.to.write(&answer)

@@ -11,7 +11,8 @@ import (
 )
 
 const (
-	// bridgeSteady is how long a connection must last to end an outage.
+	// bridgeSteady is how long a connection must last to end an outage, or
+	// restart_max where that is shorter.
 	bridgeSteady = 5 * time.Second
 	// mostReturns bounds the pause between looks at the first address, in times
 	// of restart_max.
@@ -127,7 +128,7 @@ func (br *bridge) stay(ctx context.Context, c *crossing, address string) error {
 		br.log.Info("bridge up", "address", address)
 	}
 	br.begun = true
-	steady := time.NewTimer(bridgeSteady)
+	steady := time.NewTimer(min(bridgeSteady, br.settings.RestartMax))
 	defer steady.Stop()
 	for {
 		select {
