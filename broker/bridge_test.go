@@ -268,7 +268,7 @@ func TestABridgeThatIsCutUnderLoadLosesNothingAndKeepsOrder(t *testing.T) {
 }
 
 func cutUnderLoad(t *testing.T, version, way string, qos byte) {
-	const messages = 3000
+	const messages = 1000
 	m := realtest.StartMosquitto(t, "max_queued_messages 0")
 	r := newRelay(t, m.Addr)
 	g := start(t, withBridge(Bridge{
@@ -288,13 +288,13 @@ func cutUnderLoad(t *testing.T, version, way string, qos byte) {
 
 	ctx, stop := context.WithCancel(t.Context())
 	var cutting sync.WaitGroup
+	cuts := 0
 	cutting.Go(func() {
 		for ctx.Err() == nil {
-			up := g.Bridges()[0].Up
-			r.set(up)
-			time.Sleep(30 * time.Millisecond)
-			if up {
+			if time.Sleep(30 * time.Millisecond); g.Bridges()[0].Up { // and has been: Mosquitto 2.0 forgets a PUBREC when it loses a client that just came back
+				r.set(true)
 				r.set(false)
+				cuts++
 			}
 		}
 	})
@@ -324,5 +324,7 @@ func cutUnderLoad(t *testing.T, version, way string, qos byte) {
 	if again > 0 && qos == 2 {
 		t.Errorf("%d messages came again", again)
 	}
-	t.Logf("%d came again", again)
+	if t.Logf("%d cuts, %d messages came again", cuts, again); cuts == 0 {
+		t.Error("the bridge was never cut")
+	}
 }
