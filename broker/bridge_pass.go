@@ -111,7 +111,11 @@ func (c *crossing) crossesOld(w way, pk *packets.Packet) bool {
 		setPath(pk, []string{unknownHop})
 		return true
 	}
-	return len(pathOf(pk)) <= 1 // this gateway is in it
+	if len(pathOf(pk)) > 1 { // this gateway is in it
+		c.broker.notBridged(c.session(), pk.TopicName)
+		return false
+	}
+	return true
 }
 
 // refuse drops a message, and tells its sender not to keep it.

@@ -79,13 +79,18 @@ func (b *Broker) sendPath(c *conn, sub packets.Subscription, out *packets.Packet
 	}
 	path := pathOf(out)
 	if c.version < 5 && len(path) > 0 || len(path) >= mostHops {
-		b.count.notBridged.Add(1)
-		if b.pathEnded.now() {
-			b.log.Warn("not passed on to a bridge, for fear of a loop: it came from another one; let both speak MQTT 5",
-				"client", c.rights.client, "topic", out.TopicName)
-		}
+		b.notBridged(c.rights.client, out.TopicName)
 		return false
 	}
 	setPath(out, append(path, b.identity))
 	return true
+}
+
+// notBridged counts a message that is kept from a bridge, and says so.
+func (b *Broker) notBridged(client, topic string) {
+	b.count.notBridged.Add(1)
+	if b.pathEnded.now() {
+		b.log.Warn("not passed on to a bridge, for fear of a loop: it came from another one; let both speak MQTT 5",
+			"client", client, "topic", topic)
+	}
 }
