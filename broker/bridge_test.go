@@ -94,22 +94,34 @@ func received(t *testing.T, c *mqtttest.Client, wanted func(mqtttest.Packet) boo
 	}
 }
 
-// send publishes messages of QoS 1 or 2 at once, and sees them acknowledged.
+// send publishes payloads on one topic.
 func send(c *mqtttest.Client, topic string, qos byte, payloads ...string) {
 	var messages []mqtttest.Message
-	for i, p := range payloads {
-		messages = append(messages, mqtttest.Message{Topic: topic, Payload: p, QoS: qos, ID: uint16(i + 1)})
+	for _, p := range payloads {
+		messages = append(messages, mqtttest.Message{Topic: topic, Payload: p, QoS: qos})
+	}
+	publish(c, messages...)
+}
+
+// publish sends messages at once, with packet identifiers from 1, and sees those
+// of QoS 1 and 2 acknowledged.
+func publish(c *mqtttest.Client, messages ...mqtttest.Message) {
+	for i := range messages {
+		if messages[i].QoS > 0 {
+			messages[i].ID = uint16(i + 1)
+		}
 	}
 	c.Publish(messages...)
 	for _, m := range messages {
-		if qos == 1 {
+		switch m.QoS {
+		case 1:
 			c.Acked(mqtttest.PUBACK, m.ID)
-			continue
+		case 2:
+			c.Acked(mqtttest.PUBREC, m.ID)
 		}
-		c.Acked(mqtttest.PUBREC, m.ID)
 	}
 	for _, m := range messages {
-		if qos == 2 {
+		if m.QoS == 2 {
 			c.Ack(mqtttest.PUBREL, m.ID)
 			c.Acked(mqtttest.PUBCOMP, m.ID)
 		}
