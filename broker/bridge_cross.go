@@ -66,10 +66,6 @@ func (c *crossing) connectFar(nc net.Conn) error {
 	if err != nil {
 		return err
 	}
-	if !connack.SessionPresent {
-		c.out.clear()
-		c.in.clear()
-	}
 	p := &connack.Properties
 	if p.ServerKeepAliveFlag && p.ServerKeepAlive > 0 {
 		c.keepalive = min(c.keepalive, time.Duration(p.ServerKeepAlive)*time.Second)
@@ -129,14 +125,9 @@ func (br *bridge) openNear(ctx context.Context, window uint16) (*mqttLink, error
 	if !clean {
 		pk.Properties.SessionExpiryInterval, pk.Properties.SessionExpiryIntervalFlag = forever, true
 	}
-	connack, err := near.connect(pk)
-	if err != nil {
+	if _, err := near.connect(pk); err != nil {
 		_ = ours.Close()
 		return nil, fmt.Errorf("this broker: %w", err)
-	}
-	if !connack.SessionPresent {
-		br.out.clear()
-		br.in.clear()
 	}
 	return near, nil
 }

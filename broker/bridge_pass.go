@@ -12,7 +12,6 @@ import (
 type way struct {
 	from, to *mqttLink
 	rename   func(topic string) (string, bool)
-	passed   *inflight     // messages this way
 	returned *atomic.Int64 // counts those that arrived the other way
 	arrived  *atomic.Int64 // counts those that arrived this way
 	retains  bool          // the receiver may be asked to keep messages
@@ -21,7 +20,7 @@ type way struct {
 // outward passes on what comes from this broker, until either connection ends.
 func (c *crossing) outward() error {
 	return c.pass(way{
-		from: c.near, to: c.far, rename: c.topics.toRemote, passed: &c.out,
+		from: c.near, to: c.far, rename: c.topics.toRemote,
 		arrived: &c.sent, returned: &c.received, retains: !c.noRetain,
 	})
 }
@@ -29,7 +28,7 @@ func (c *crossing) outward() error {
 // inward passes on what comes from the other broker.
 func (c *crossing) inward() error {
 	return c.pass(way{
-		from: c.far, to: c.near, rename: c.localName, passed: &c.in,
+		from: c.far, to: c.near, rename: c.localName,
 		arrived: &c.received, returned: &c.sent, retains: true,
 	})
 }
@@ -87,12 +86,8 @@ func (c *crossing) passMessage(w way, pk *packets.Packet) error {
 	if !c.crossesOld(w, &out) {
 		return c.refuse(w, pk, packets.ErrNotAuthorized.Code)
 	}
-	if out.FixedHeader.Qos > 0 {
-		out.FixedHeader.Dup = w.passed.pass(pk.PacketID) && pk.FixedHeader.Dup
-	}
 	err := w.to.write(&out)
 	if errors.Is(err, packets.ErrPacketTooLarge) {
-		w.passed.acknowledged(pk.PacketID)
 		return c.refuse(w, pk, packets.ErrPacketTooLarge.Code)
 	}
 	if err == nil && out.FixedHeader.Qos == 0 {
@@ -147,9 +142,6 @@ func (c *crossing) passAnswer(w way, pk packets.Packet) error {
 	case kind != packets.Pubrec:
 		w.returned.Add(1)
 		code = 0
-	}
-	if w.to == c.near && kind != packets.Pubrel {
-		c.out.acknowledged(pk.PacketID) // it surely gets there
 	}
 	answer := acknowledgement(kind, pk.PacketID, code, w.to.version)
 	return w.to.write(&answer)

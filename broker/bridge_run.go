@@ -14,6 +14,9 @@ const (
 	// bridgeSteady is how long a connection must last to end an outage, or
 	// restart_max where that is shorter.
 	bridgeSteady = 5 * time.Second
+	// bridgeQueue is how many times as much may wait for a bridge as for another
+	// client: it stands for a whole site.
+	bridgeQueue = 10
 	// mostReturns bounds the pause between looks at the first address, in times
 	// of restart_max.
 	mostReturns = 60
@@ -28,10 +31,6 @@ type bridge struct {
 	topics   bridgeMap
 	redial   redial
 	log      *slog.Logger
-
-	// Messages that the receiving broker may know, in each direction. They
-	// outlive connections, as the brokers' sessions do.
-	out, in inflight
 
 	replayed bool // this broker's retained messages were all sent once
 	outage   bool // was logged
@@ -227,35 +226,4 @@ func (s BridgeStats) figures() []figure {
 		{s.Name + "/dropped", s.Dropped},
 		{s.Name + "/queued", s.Queued},
 	}
-}
-
-// An inflight remembers which messages were passed on and not acknowledged, by
-// their packet identifiers.
-type inflight struct {
-	mu  sync.Mutex
-	ids map[uint16]struct{}
-}
-
-// pass notes that a message is passed on, and reports whether it was before.
-func (f *inflight) pass(id uint16) (again bool) {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	if f.ids == nil {
-		f.ids = map[uint16]struct{}{}
-	}
-	_, again = f.ids[id]
-	f.ids[id] = struct{}{}
-	return again
-}
-
-func (f *inflight) acknowledged(id uint16) {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	delete(f.ids, id)
-}
-
-func (f *inflight) clear() {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	clear(f.ids)
 }

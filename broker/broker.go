@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"hash/maphash"
 	"log/slog"
+	"maps"
 	"math"
 	"runtime"
 	"strings"
@@ -51,18 +52,25 @@ type Broker struct {
 	hashers   chan struct{} // has an element for each password that is being checked
 	reloading sync.Mutex    // held by Reload
 
-	listeners []*listener
-	clients   sync.WaitGroup // goroutines of connections
-	finisher  *finisher
-	stopping  chan struct{} // closed when Run is about to end
-	count     counters
-	sequence  atomic.Int64 // of messages delivered
-	retaining sync.Mutex   // held by retain
-	retained  retainedSizes
-	backlogs  backlogs
-	crowd     crowd
+	listeners  []*listener
+	clients    sync.WaitGroup // goroutines of connections
+	finisher   *finisher
+	stopping   chan struct{} // closed when Run is about to end
+	count      counters
+	sequence   atomic.Int64 // of messages delivered
+	retaining  sync.Mutex   // held by retain
+	retained   retainedSizes
+	outboxes   atomic.Int64 // bytes of memory in all of them
+	leveling   sync.Mutex   // held by level
+	store      *store       // nil where nothing is kept on disk; from Listen on
+	sweeper    sweeper
+	restored   map[uint64]*mqtt.Client // by the number of their sessions, while these are loaded
+	stored     atomic.Int64            // sessions that are
+	storing    sync.Mutex              // held by storePublication
+	storingOwn atomic.Int32            // the gateway's own publishes that go to disk before they go on
+	crowd      crowd
 
-	acceptFailed, panicked, slowed, loginRefused, handshakeFailed, retainRefused, pathEnded seldom
+	acceptFailed, panicked, slowed, loginRefused, handshakeFailed, retainRefused, queueFull, readFailed, pathEnded seldom
 
 	mu       sync.Mutex
 	sessions map[string]*session // by client identifier
@@ -90,8 +98,12 @@ func New(cfg Config, log *slog.Logger) (*Broker, error) {
 	if b.identity = cfg.Identity; b.identity == "" {
 		b.identity = newIdentity()
 	}
+	b.cfg.Queues = map[string]Queue{}
+	maps.Copy(b.cfg.Queues, cfg.Queues)
 	for _, settings := range cfg.Bridges {
-		b.bridges = append(b.bridges, newBridge(b, settings))
+		br := newBridge(b, settings)
+		b.bridges = append(b.bridges, br)
+		b.cfg.Queues[br.session()] = Queue{bridgeQueue * cfg.Queue.Messages, bridgeQueue * cfg.Queue.Bytes}
 	}
 	b.server = mqtt.New(&mqtt.Options{
 		Capabilities:           capabilities(cfg),
@@ -165,9 +177,13 @@ func (b *Broker) Run(ctx context.Context) error {
 	b.drain()
 	b.closeConns()
 	b.clients.Wait()
+	var err error
+	if b.store != nil {
+		err = b.store.close()
+	}
 	b.finisher.stop()
 	finishing.Wait()
-	return b.server.Close()
+	return errors.Join(err, b.server.Close())
 }
 
 // ending reports whether Run is about to end.

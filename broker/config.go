@@ -29,6 +29,16 @@ type Config struct {
 	// MaxConnections is how many clients may be connected at once. It also
 	// bounds the sessions kept for clients that are away.
 	MaxConnections int `toml:"max_connections"`
+	// Dir is where sessions that outlive their connection, what waits for their
+	// clients, and retained messages of clients are kept; "" is in memory alone.
+	Dir string `toml:"-"`
+	// Queue bounds what waits for each client with such a session.
+	Queue Queue `toml:"-"`
+	// Queues has other bounds for some clients, by their identifiers.
+	Queues map[string]Queue `toml:"-"`
+	// MaxStored is how many bytes of messages may wait on disk for all clients,
+	// 1 MiB or more.
+	MaxStored int64 `toml:"-"`
 	// SysInterval is how often the figures below $SYS are published, 1 s or
 	// more; 0 is never.
 	SysInterval time.Duration `toml:"sys_interval"`
@@ -39,12 +49,22 @@ type Config struct {
 	Version string `toml:"-"`
 }
 
+// A Queue bounds what waits for a client, in flight or not. Beyond it the oldest
+// messages that are not in flight are dropped. In memory there is never more
+// than 8,192 messages and 6 MiB.
+type Queue struct {
+	Messages int   // 1 or more
+	Bytes    int64 // 64 KiB or more
+}
+
 // Default returns the settings of a broker for this machine alone.
 func Default() Config {
 	return Config{
 		Listeners:      []Listener{{Address: "127.0.0.1:1883"}},
 		MaxPacket:      2_000_000,
 		MaxConnections: 10_000,
+		Queue:          Queue{Messages: 100_000, Bytes: 64 << 20},
+		MaxStored:      1 << 30,
 		SysInterval:    10 * time.Second,
 	}
 }
@@ -54,6 +74,12 @@ func Default() Config {
 const (
 	leastPacket = 1024
 	mostPacket  = 268_435_455
+)
+
+// The least that queues must hold: some messages of ordinary size.
+const (
+	leastQueue  = 64 << 10
+	leastStored = 1 << 20
 )
 
 // Validate returns every mistake in c, each named by its key.
@@ -85,6 +111,15 @@ func (c Config) Validate() error {
 	}
 	if c.MaxConnections < 1 {
 		errs = append(errs, fmt.Errorf("broker.max_connections: %d is not positive", c.MaxConnections))
+	}
+	if c.Queue.Messages < 1 {
+		errs = append(errs, fmt.Errorf("broker.max_queued_messages: %d is not positive", c.Queue.Messages))
+	}
+	if c.Queue.Bytes < leastQueue {
+		errs = append(errs, fmt.Errorf("broker.max_queued_bytes: %d is less than 64KiB", c.Queue.Bytes))
+	}
+	if c.MaxStored < leastStored {
+		errs = append(errs, fmt.Errorf("broker.max_stored: %d is less than 1MiB", c.MaxStored))
 	}
 	if c.SysInterval != 0 && c.SysInterval < time.Second {
 		errs = append(errs, fmt.Errorf("broker.sys_interval: %v is neither 0s nor 1s or more", c.SysInterval))

@@ -24,13 +24,21 @@ func TestValidateNamesEveryMistake(t *testing.T) {
 		}
 		return c
 	}
+	but := func(change func(*Config)) Config {
+		c := Default()
+		change(&c)
+		return c
+	}
 	tests := map[string]struct {
 		cfg  Config
 		want string
 	}{
 		"nothing at all": {Config{}, "listener: at least one is required\n" +
 			"broker.max_packet: 0 is not in 1024 to 268435455\n" +
-			"broker.max_connections: 0 is not positive"},
+			"broker.max_connections: 0 is not positive\n" +
+			"broker.max_queued_messages: 0 is not positive\n" +
+			"broker.max_queued_bytes: 0 is less than 64KiB\n" +
+			"broker.max_stored: 0 is less than 1MiB"},
 		"no listener":      {listen(), "listener: at least one is required"},
 		"no port":          {listen("localhost"), `listener[0].address: "localhost" is none of host:port, unix:/path and systemd:NAME`},
 		"wrong port":       {listen("127.0.0.1:1883", "[::1]:70000"), `listener[1].address: "[::1]:70000" has no port from 0 to 65535`},
@@ -39,9 +47,9 @@ func TestValidateNamesEveryMistake(t *testing.T) {
 		"the same twice":   {listen("[::1]:1883", "[::1]:1883"), `listener[1].address: [::1]:1883 is listener[0]'s already`},
 		"any port twice":   {listen("127.0.0.1:0", "127.0.0.1:0"), ""},
 		"all kinds":        {listen("127.0.0.1:1883", "[::1]:1884", "unix:/run/mqtt"), ""},
-		"$SYS too often":   {Config{Listeners: Default().Listeners, MaxPacket: 1024, MaxConnections: 1, SysInterval: 999 * time.Millisecond}, "broker.sys_interval: 999ms is neither 0s nor 1s or more"},
-		"$SYS never":       {Config{Listeners: Default().Listeners, MaxPacket: 1024, MaxConnections: 1}, ""},
-		"packet too large": {Config{Listeners: Default().Listeners, MaxPacket: 268435456, MaxConnections: 1}, "broker.max_packet: 268435456 is not in 1024 to 268435455"},
+		"$SYS too often":   {but(func(c *Config) { c.SysInterval = 999 * time.Millisecond }), "broker.sys_interval: 999ms is neither 0s nor 1s or more"},
+		"$SYS never":       {but(func(c *Config) { c.SysInterval = 0 }), ""},
+		"packet too large": {but(func(c *Config) { c.MaxPacket = 268435456 }), "broker.max_packet: 268435456 is not in 1024 to 268435455"},
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {

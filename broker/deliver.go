@@ -1,7 +1,7 @@
 package broker
 
 import (
-	"errors"
+	"fmt"
 	"maps"
 	"slices"
 	"strings"
@@ -9,39 +9,74 @@ import (
 
 	mqtt "github.com/mochi-mqtt/server/v2"
 	"github.com/mochi-mqtt/server/v2/packets"
+
+	"checkbus/checks"
 )
 
-// deliver passes a publish on to its subscribers, and keeps it when it is to be
-// retained. client and version are the publisher's, "" for the gateway itself.
-// The library's way (publishToSubscribers, server.go:994 in v2.7.9) leads
-// through a queue per client: it drops what comes faster than that client's
-// goroutine is given time to run, and forgets what is in it at the end. The error
-// says that the message was delivered but not kept.
-func (b *Broker) deliver(pk *packets.Packet, client string, version byte) error {
+// deliver passes a publish on to its subscribers, keeps it when it is to be
+// retained, and answers it. The library's way (publishToSubscribers,
+// server.go:994 in v2.7.9) leads through a queue per client: it drops what comes
+// faster than that client's goroutine is given time to run, and forgets what is
+// in it at the end.
+func (b *Broker) deliver(in *inbound) {
+	f, now := b.fanOut(in, nil)
+	if now {
+		b.sendAll(f)
+		b.settleNow(in, f.partial)
+	}
+}
+
+// A fanout is a message and whom it goes to.
+type fanout struct {
+	packet  packets.Packet
+	subs    map[string]packets.Subscription // by client identifier
+	partial error                           // what the publisher is told though it is taken
+}
+
+// fanOut begins the delivery of a publish. Unless now, the disk comes first, and
+// the finisher goes on; partial is what the publisher is told then.
+func (b *Broker) fanOut(in *inbound, partial error) (f fanout, now bool) {
+	f = fanout{packet: outgoing(in), partial: partial}
+	kept := f.packet.FixedHeader.Retain && b.store != nil && in.client != ""
+	if !kept {
+		if f.packet.FixedHeader.Retain {
+			if err := b.retain(f.packet, nil); err != nil {
+				f.partial = fmt.Errorf("%w: %w", checks.ErrPartial, err)
+			}
+		}
+		f.subs = b.subscribers(f.packet.TopicName)
+	}
+	if kept || b.needsStore(in, f.subs) {
+		b.storePublication(in, f)
+		return f, false
+	}
+	return f, true
+}
+
+// outgoing is what subscribers are sent of a publish.
+func outgoing(in *inbound) packets.Packet {
+	pk := &in.packet
 	out := packets.Packet{
 		FixedHeader:     packets.FixedHeader{Type: packets.Publish, Qos: pk.FixedHeader.Qos, Retain: pk.FixedHeader.Retain},
-		ProtocolVersion: version,
-		Origin:          client,
+		ProtocolVersion: in.version,
+		Origin:          in.client,
 		TopicName:       pk.TopicName,
 		Payload:         pk.Payload,
 		Properties:      pk.Properties.Copy(false),
-		Created:         b.sequence.Add(1), // see arrange
 	}
 	if seconds := out.Properties.MessageExpiryInterval; seconds > 0 {
 		out.Expiry = time.Now().Unix() + int64(seconds)
 	}
-	var notKept error
-	if out.FixedHeader.Retain {
-		notKept = b.retain(out)
-	}
-	for id, sub := range b.subscribers(out.TopicName) {
-		out := out
-		out.FixedHeader.Retain = out.FixedHeader.Retain && (sub.FwdRetainedFlag || sub.RetainAsPublished) // MQTT 5, 3.3.1.3
-		b.send(id, sub, out)
+	return out
+}
+
+// sendAll delivers a message of which nothing is to be on disk.
+func (b *Broker) sendAll(f fanout) {
+	for id, sub := range f.subs {
+		b.send(id, sub, f.packet)
 		b.level()
 		b.relieve()
 	}
-	return notKept
 }
 
 // subscribers returns the subscriptions that a message on topic goes to, by
@@ -70,34 +105,43 @@ func hideFromShared(subs *mqtt.Subscribers) {
 	}
 }
 
-// send makes one delivery. To a client that is away it comes later, if its QoS
-// says so.
-func (b *Broker) send(id string, sub packets.Subscription, out packets.Packet) {
+// recipient returns the connection of a client, which may be over, or nil when
+// there is no such session.
+func (b *Broker) recipient(id string) *conn {
 	cl, ok := b.server.Clients.Get(id)
 	if !ok {
-		return
+		return nil
 	}
-	c := cl.Net.Conn.(*conn)
-	if sub.NoLocal && out.Origin == id || !c.rights.mayRead(out.TopicName) || !b.sendPath(c, sub, &out) {
-		return
+	return cl.Net.Conn.(*conn)
+}
+
+// forSubscriber is what c's client is sent of a message; ok is false when that is
+// nothing.
+func forSubscriber(c *conn, sub packets.Subscription, out packets.Packet) (pk packets.Packet, ok bool) {
+	if sub.NoLocal && out.Origin == c.session.id || !c.rights.mayRead(out.TopicName) || !c.session.out.broker.sendPath(c, sub, &out) {
+		return out, false
 	}
+	out.FixedHeader.Retain = out.FixedHeader.Retain && (sub.FwdRetainedFlag || sub.RetainAsPublished) // MQTT 5, 3.3.1.3
 	out.FixedHeader.Qos = min(out.FixedHeader.Qos, sub.Qos)
 	ids := slices.Sorted(maps.Values(sub.Identifiers)) // 0 is none
 	out.Properties.SubscriptionIdentifier = slices.DeleteFunc(ids, func(id int) bool { return id == 0 })
-	b.pace(c)
+	return out, true
+}
 
-	s := c.session
-	s.gate.Lock()
-	defer s.gate.Unlock()
-	if cl, ok = b.server.Clients.Get(id); !ok { // it may be another by now
+// send makes one delivery. To a client that is away it comes later, if its QoS
+// says so.
+func (b *Broker) send(id string, sub packets.Subscription, out packets.Packet) {
+	c := b.recipient(id)
+	if c == nil {
 		return
 	}
-	if out.FixedHeader.Qos > 0 && !b.expectAck(s, cl, &out) {
-		return
-	}
-	err := cl.WritePacket(out) // errors but this one end the connection by themselves
-	if errors.Is(err, packets.ErrPacketTooLarge) && out.FixedHeader.Qos > 0 {
-		b.backlogs.settled(s, out.PacketID)
-		b.abandon(cl, out.PacketID) // MQTT 5, 3.1.2.11.4
+	pk, ok := forSubscriber(c, sub, out)
+	switch {
+	case !ok:
+	case pk.FixedHeader.Qos > 0 && c.session.out.number() != 0:
+		b.storePublication(&inbound{packet: out, version: out.ProtocolVersion}, fanout{packet: out, subs: map[string]packets.Subscription{id: sub}})
+	default:
+		b.pace(c)
+		c.session.out.push(pk)
 	}
 }

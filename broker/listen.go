@@ -37,7 +37,7 @@ type listener struct {
 // bridgeListener is where the gateway's own bridges connect.
 var bridgeListener = &listener{settings: Listener{Address: "bridges"}, bridge: true}
 
-// Listen reads the files that the settings name and binds all listeners, so
+// Listen reads the files that the settings name, and what is stored, and binds all listeners, so
 // that a mistake in one, or a port that is taken, is known before anything else
 // starts. Clients that connect wait until Run. The error names each file and
 // address, and then none is bound.
@@ -60,12 +60,15 @@ func (b *Broker) Listen() error {
 		}
 		b.listeners = append(b.listeners, ln)
 	}
-	if err := errors.Join(errs...); err != nil {
+	err = errors.Join(errs...)
+	if err == nil && b.cfg.Dir != "" {
+		err = b.restore()
+	}
+	if err != nil {
 		b.closeListeners()
 		b.listeners = nil
-		return err
 	}
-	return nil
+	return err
 }
 
 // listen binds l, or takes its socket from those that systemd passed. The error

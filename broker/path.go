@@ -71,14 +71,14 @@ func (b *Broker) receivePath(c *conn, pk *packets.Packet) (looped bool) {
 
 // sendPath notes in a delivery to another broker that it came through here, and
 // reports whether it may go. Clients that are no bridges get messages as they
-// are; one that subscribes without its own messages, and with the retain flag as
-// it was published, is a bridge (as Mosquitto's are in MQTT 5).
+// are: a bridge subscribes without its own messages, and with the retain flag as
+// it was published, see hook.OnSubscribe.
 func (b *Broker) sendPath(c *conn, sub packets.Subscription, out *packets.Packet) bool {
-	if !c.bridge && !(sub.NoLocal && sub.RetainAsPublished) {
+	if !sub.NoLocal || !sub.RetainAsPublished {
 		return true
 	}
 	path := pathOf(out)
-	if c.version < 5 && len(path) > 0 || len(path) >= mostHops {
+	if c.client.Properties.ProtocolVersion < 5 && len(path) > 0 || len(path) >= mostHops {
 		b.notBridged(c.rights.client, out.TopicName)
 		return false
 	}

@@ -84,13 +84,9 @@ func (b *Broker) route(in *inbound, r rights, m Message) {
 		}
 	case results:
 		b.finisher.pending.Add(1)
-		b.accept(m, func(err error) { b.finisher.add(in, err) })
+		b.accept(m, func(err error) { b.finisher.add(task{in: in, err: err}) })
 	default:
-		err := b.deliver(&in.packet, in.client, in.version)
-		if err != nil {
-			err = fmt.Errorf("%w: %w", checks.ErrPartial, err)
-		}
-		b.settleNow(in, err)
+		b.deliver(in)
 	}
 }
 
@@ -133,13 +129,35 @@ func (b *Broker) isResult(topic string) bool {
 	return ok && b.accept != nil && (rest == "" || rest[0] == '/')
 }
 
-// release answers a PUBREL (MQTT 5, 4.3.3).
-func (c *conn) release(id uint16) {
+// endExchange answers a PUBREL (MQTT 5, 4.3.3). That the packet identifier is free
+// is on disk before the client uses it again.
+func (b *Broker) endExchange(c *conn, id uint16) {
+	known := c.session.released(id)
 	var code byte
-	if !c.session.released(id) && c.version == 5 {
+	if !known && c.version == 5 {
 		code = packets.ErrPacketIdentifierNotFound.Code
 	}
-	_, _ = c.Write(appendAck(nil, packets.Pubcomp, id, code, "")) // an error ends the connection by itself
+	answer := func() {
+		_, _ = c.Write(appendAck(nil, packets.Pubcomp, id, code, "")) // an error ends the connection by itself
+	}
+	number := c.session.out.number()
+	if !known || number == 0 {
+		answer()
+		return
+	}
+	w := &edit{}
+	w.delete(receivedKey(number, id))
+	b.follow(w, answer)
+}
+
+// acked takes a PUBACK, PUBREC or PUBCOMP.
+func (c *conn) acked(pk packets.Packet) {
+	if pk.FixedHeader.Type == packets.Pubrec && pk.ReasonCode < packets.ErrUnspecifiedError.Code {
+		c.session.out.received(pk.PacketID, c.version)
+	} else {
+		c.session.out.acked(pk.PacketID)
+	}
+	c.nudge()
 }
 
 // disconnect ends a client's connection, telling an MQTT 5 client why. It
@@ -165,9 +183,13 @@ func (b *Broker) Publish(topic string, payload []byte, retain bool) error {
 	case strings.Count(topic, "/") > maxLevels:
 		return fmt.Errorf("publish: topic %.40q... has more than %d levels", topic, maxLevels)
 	}
-	return b.deliver(&packets.Packet{
+	b.publishOwn(packets.Packet{
 		FixedHeader: packets.FixedHeader{Type: packets.Publish, Qos: 1, Retain: retain},
 		TopicName:   topic,
 		Payload:     payload,
-	}, "", 5)
+	})
+	return nil
 }
+
+// publishOwn delivers a message of the gateway itself.
+func (b *Broker) publishOwn(pk packets.Packet) { b.deliver(&inbound{packet: pk, version: 5}) }

@@ -1,8 +1,6 @@
 package broker
 
 import (
-	"sync/atomic"
-
 	mqtt "github.com/mochi-mqtt/server/v2"
 	"github.com/mochi-mqtt/server/v2/packets"
 )
@@ -113,7 +111,7 @@ func (b *Broker) retainedTopics(filter string) []string {
 func (c *conn) calm() bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	for !c.ended && (c.waiting() > replayBytes || c.client.State.Inflight.Len() > replayUnacked) {
+	for !c.ended && (c.queued > replayBytes || c.session.out.load.Load() > replayUnacked) {
 		c.moved.Wait()
 	}
 	return !c.ended
@@ -123,6 +121,8 @@ func (c *conn) calm() bool {
 // meanwhile is sent again, so that what the client gets last is the newest,
 // whether it comes from here or as a live message.
 func (b *Broker) sendRetained(cl *mqtt.Client, sub packets.Subscription, topic string) {
+	sub = sub.Merge(sub)       // it has its identifier where send looks
+	sub.FwdRetainedFlag = true // MQTT 5, 3.3.1.3
 	sent := int64(-1)
 	for {
 		pk, ok := b.server.Topics.Retained.Get(topic)
@@ -131,21 +131,8 @@ func (b *Broker) sendRetained(cl *mqtt.Client, sub packets.Subscription, topic s
 		}
 		sent = pk.Created
 		pk.FixedHeader.Retain = true
-		b.send(cl.ID, sub.Merge(sub), pk) // merged, it has its identifier where send looks
+		b.send(cl.ID, sub, pk)
 		b.level()
 		b.relieve()
 	}
-}
-
-// expectAck gives a delivery its packet identifier and keeps it until the
-// client acknowledges it.
-func (b *Broker) expectAck(s *session, cl *mqtt.Client, out *packets.Packet) bool {
-	id, err := cl.NextPacketID()
-	if err != nil {
-		atomic.AddInt64(&b.server.Info.InflightDropped, 1)
-		return false
-	}
-	out.PacketID = uint16(id)
-	b.keep(s, cl, *out)
-	return true
 }

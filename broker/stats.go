@@ -27,7 +27,7 @@ type Stats struct {
 	BytesIn     int64
 	BytesOut    int64
 
-	Pending         int64 // results given to accept and not settled, now
+	Pending         int64 // publishes given to accept or to the disk and not settled, now
 	Redelivered     int64 // publishes that had been taken before
 	Denied          int64 // publishes that access control refused
 	Dropped         int64 // deliveries lost because a client's queue was full

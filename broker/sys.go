@@ -148,11 +148,11 @@ func (s *sys) sayOn(topic, value string) {
 		return
 	}
 	s.said[topic] = value
-	_ = s.broker.deliver(&packets.Packet{
+	s.broker.publishOwn(packets.Packet{
 		FixedHeader: packets.FixedHeader{Type: packets.Publish, Qos: sysQoS, Retain: true},
 		TopicName:   topic,
 		Payload:     []byte(value),
-	}, "", 5) // the gateway's own are always kept
+	})
 }
 
 // heapBytes is the memory in use by objects, those included that are garbage

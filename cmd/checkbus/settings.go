@@ -49,12 +49,16 @@ type SpoolSettings struct {
 	MaxSize settings.Size `toml:"max_size"`
 }
 
-// BrokerSettings bound what clients may take, and say how often figures are
-// published below $SYS.
+// BrokerSettings bound what clients may take, and say what of them is kept and
+// how often figures are published below $SYS.
 type BrokerSettings struct {
-	MaxPacket      settings.Size `toml:"max_packet"`
-	MaxConnections int           `toml:"max_connections"`
-	SysInterval    time.Duration `toml:"sys_interval"`
+	MaxPacket          settings.Size `toml:"max_packet"`
+	MaxConnections     int           `toml:"max_connections"`
+	PersistentSessions bool          `toml:"persistent_sessions"`
+	MaxQueuedMessages  int           `toml:"max_queued_messages"`
+	MaxQueuedBytes     settings.Size `toml:"max_queued_bytes"`
+	MaxStored          settings.Size `toml:"max_stored"`
+	SysInterval        time.Duration `toml:"sys_interval"`
 }
 
 // defaults are the settings of a gateway that was told nothing: a broker on
@@ -67,9 +71,17 @@ func defaults() Settings {
 		Results:  ResultSettings{Root: "nagios", MaxPayload: 256 << 10, MaxReason: 16 << 10, MaxObjects: 1_000_000},
 		Spool:    SpoolSettings{MaxSize: 1 << 30},
 		Listener: []broker.Listener{{Address: "127.0.0.1:1883"}},
-		Broker:   BrokerSettings{MaxPacket: 2_000_000, MaxConnections: 10_000, SysInterval: 10 * time.Second},
-		Nagios:   &nagios.Config{},
-		Icinga:   &icingaDefaults,
+		Broker: BrokerSettings{
+			MaxPacket:          2_000_000,
+			MaxConnections:     10_000,
+			PersistentSessions: true,
+			MaxQueuedMessages:  100_000,
+			MaxQueuedBytes:     64 << 20,
+			MaxStored:          1 << 30,
+			SysInterval:        10 * time.Second,
+		},
+		Nagios: &nagios.Config{},
+		Icinga: &icingaDefaults,
 	}
 }
 
@@ -113,12 +125,19 @@ func readSettings(path string) (Settings, error) {
 }
 
 func (s Settings) broker() broker.Config {
+	dir := ""
+	if s.Broker.PersistentSessions {
+		dir = filepath.Join(s.DataDir, "broker")
+	}
 	return broker.Config{
 		Listeners:      s.Listener,
 		Access:         s.Access,
 		Bridges:        s.Bridge,
 		MaxPacket:      int(s.Broker.MaxPacket),
 		MaxConnections: s.Broker.MaxConnections,
+		Dir:            dir,
+		Queue:          broker.Queue{Messages: s.Broker.MaxQueuedMessages, Bytes: int64(s.Broker.MaxQueuedBytes)},
+		MaxStored:      int64(s.Broker.MaxStored),
 		SysInterval:    s.Broker.SysInterval,
 		Version:        version(),
 	}

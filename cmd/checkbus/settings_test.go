@@ -50,6 +50,7 @@ func TestBadSettingsAreNamedByTheirKeys(t *testing.T) {
 		"sizes":          {"[results]\nmax_payload = \"1\"\nmax_reason = \"1\"\n[spool]\nmax_size = \"9\"", []string{"results.max_payload: ", "results.max_reason: ", "spool.max_size: "}},
 		"bad listener":   {"[[listener]]\naddress = \"nowhere\"", []string{"listener[0].address: "}},
 		"sys interval":   {"[broker]\nsys_interval = \"10ms\"", []string{"broker.sys_interval: 10ms is neither 0s nor 1s or more"}},
+		"queues":         {"[broker]\nmax_queued_messages = 0\nmax_queued_bytes = \"1\"\nmax_stored = \"1KiB\"", []string{"broker.max_queued_messages: ", "broker.max_queued_bytes: ", "broker.max_stored: "}},
 		"bad interval":   {"[broker]\nsys_interval = \"often\"", []string{"broker.sys_interval: "}},
 		"plain interval": {"[broker]\nsys_interval = 10", []string{"broker.sys_interval: "}},
 		"nagios, empty":  {"[nagios]", []string{"nagios.command_file: "}},

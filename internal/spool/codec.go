@@ -167,12 +167,10 @@ const (
 	cursorPrefix = 'c' // and the name
 )
 
-var (
-	formatKey = []byte("f") // the format of the store, one byte
-	tailKey   = []byte("n") // the position of the newest result
-)
+// tailKey has the position of the newest result. "f" is the engine's.
+var tailKey = []byte("n")
 
-// format is the value of formatKey. A store of another format is refused.
+// format is that of the store. One of another format is refused.
 const format = 1
 
 func recordKey(seq uint64) []byte {

@@ -20,6 +20,7 @@ import (
 
 	"checkbus/checks"
 	"checkbus/internal/durable"
+	"checkbus/internal/engine"
 )
 
 // ErrClosed: the queue is closed.
@@ -87,7 +88,7 @@ func Open(dir string, o Options) (*Queue, error) {
 		o.disk = vfs.Default
 	}
 	if o.reserve == 0 {
-		o.reserve = diskReserve
+		o.reserve = engine.Reserve
 	}
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return nil, fmt.Errorf("open spool: %w", err)
@@ -109,7 +110,7 @@ func Open(dir string, o Options) (*Queue, error) {
 	for _, name := range slices.Compact(slices.Sorted(slices.Values(o.Cursors))) {
 		q.cursors = append(q.cursors, &Cursor{queue: q, name: name})
 	}
-	err = createStore(dir, o.disk, q.log)
+	err = engine.Create(q.engine(), fillNew)
 	if err != nil {
 		err = fmt.Errorf("%s: %w", dir, err)
 	} else {

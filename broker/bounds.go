@@ -1,0 +1,80 @@
+package broker
+
+import (
+	"slices"
+	"sync/atomic"
+)
+
+// queueOf is what may wait for a client.
+func (b *Broker) queueOf(client string) Queue {
+	if q, ok := b.cfg.Queues[client]; ok {
+		return q
+	}
+	return b.cfg.Queue
+}
+
+// queuedFor is how many messages wait for a client, or for its acknowledgement.
+func (b *Broker) queuedFor(client string) int64 {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if s := b.sessions[client]; s != nil {
+		return s.out.load.Load()
+	}
+	return 0
+}
+
+// dropped counts messages that waited for a client and will never be delivered.
+func (b *Broker) dropped(client string, n int) {
+	if n == 0 {
+		return
+	}
+	atomic.AddInt64(&b.server.Info.InflightDropped, int64(n))
+	if b.queueFull.now() {
+		b.log.Warn("oldest messages for a client dropped, too many wait", "client", client)
+	}
+}
+
+// level shortens the longest outboxes, where all together take too much memory,
+// to what leaves an eighth free, so that this is seldom done.
+func (b *Broker) level() {
+	if b.outboxes.Load() <= outboxesBytes {
+		return
+	}
+	b.leveling.Lock()
+	defer b.leveling.Unlock()
+	if b.outboxes.Load() <= outboxesBytes {
+		return
+	}
+	b.mu.Lock()
+	boxes := make([]*outbox, 0, len(b.sessions))
+	for _, s := range b.sessions {
+		boxes = append(boxes, &s.out)
+	}
+	b.mu.Unlock()
+	limit := fairShare(boxes, outboxesBytes/8*7)
+	for _, o := range boxes {
+		o.mu.Lock()
+		o.shorten(limit)
+		o.mu.Unlock()
+	}
+}
+
+// fairShare is what each of the outboxes may have, in bytes, to have room
+// together: those that are smaller leave theirs to the others.
+func fairShare(boxes []*outbox, room int) int {
+	sizes := make([]int, len(boxes))
+	for i, o := range boxes {
+		o.mu.Lock()
+		sizes[i] = o.memory
+		o.mu.Unlock()
+	}
+	slices.Sort(sizes)
+	for i, size := range sizes {
+		share := room / (len(sizes) - i)
+		if size > share {
+			return share
+		}
+		room -= size
+	}
+	return outboxBytes
+}
