@@ -132,28 +132,48 @@ func (br *bridge) openNear(ctx context.Context, window uint16) (*mqttLink, error
 	return near, nil
 }
 
-// prepare subscribes at this broker before the other one is there, so that
-// messages are kept for it.
+// prepare brings the session at this broker up to the settings, before the other
+// one is there, so that messages are kept for it.
 func (br *bridge) prepare(ctx context.Context) error {
-	if *br.settings.LocalCleanSession || !slices.ContainsFunc(br.topics, func(m mapping) bool { return m.out }) {
-		return nil
-	}
 	near, err := br.openNear(ctx, 1)
 	if err != nil {
 		return err
 	}
 	defer near.nc.Close()
 	const noRetained = 2 // they come with the first crossing
-	pk := subscribePacket(near.version, br.outFilters(2, noRetained))
-	if err := errors.Join(near.write(&pk), near.flush()); err != nil {
-		return err
+	wanted := br.outFilters(2, noRetained)
+	answers := 0
+	if outdated := br.outdated(wanted); len(outdated) > 0 {
+		pk := unsubscribePacket(near.version, outdated)
+		err, answers = near.write(&pk), answers+1
 	}
-	for {
-		answer, err := near.read()
-		if err != nil || answer.FixedHeader.Type == packets.Suback {
-			return err
+	if len(wanted) > 0 {
+		pk := subscribePacket(near.version, wanted)
+		err, answers = errors.Join(err, near.write(&pk)), answers+1
+	}
+	for err = errors.Join(err, near.flush()); err == nil && answers > 0; {
+		var answer packets.Packet
+		answer, err = near.read()
+		if kind := answer.FixedHeader.Type; kind == packets.Suback || kind == packets.Unsuback {
+			answers--
 		}
 	}
+	return err
+}
+
+// outdated are the filters that the session has from other settings.
+func (br *bridge) outdated(wanted packets.Subscriptions) packets.Subscriptions {
+	cl, ok := br.broker.server.Clients.Get(br.session())
+	if !ok {
+		return nil
+	}
+	var outdated packets.Subscriptions
+	for filter := range cl.State.Subscriptions.GetAll() {
+		if !slices.ContainsFunc(wanted, func(w packets.Subscription) bool { return w.Filter == filter }) {
+			outdated = append(outdated, packets.Subscription{Filter: filter})
+		}
+	}
+	return outdated
 }
 
 // outFilters are what the bridge subscribes to at this broker.
@@ -198,7 +218,7 @@ func (c *crossing) subscribe() error {
 		return slices.ContainsFunc(wanted, func(w packets.Subscription) bool { return w.Filter == f.Filter })
 	})
 	if len(unwanted) > 0 && !c.settings.CleanSession {
-		pk := packets.Packet{FixedHeader: packets.FixedHeader{Type: packets.Unsubscribe, Qos: 1}, ProtocolVersion: c.far.version, PacketID: unsubscribeID, Filters: unwanted}
+		pk := unsubscribePacket(c.far.version, unwanted)
 		if err := c.far.write(&pk); err != nil {
 			return err
 		}
@@ -214,6 +234,10 @@ func (c *crossing) subscribe() error {
 
 func subscribePacket(version byte, filters packets.Subscriptions) packets.Packet {
 	return packets.Packet{FixedHeader: packets.FixedHeader{Type: packets.Subscribe, Qos: 1}, ProtocolVersion: version, PacketID: subscribeID, Filters: filters}
+}
+
+func unsubscribePacket(version byte, filters packets.Subscriptions) packets.Packet {
+	return packets.Packet{FixedHeader: packets.FixedHeader{Type: packets.Unsubscribe, Qos: 1}, ProtocolVersion: version, PacketID: unsubscribeID, Filters: filters}
 }
 
 // ping keeps the connection to the other broker alive until ctx ends.

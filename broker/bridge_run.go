@@ -5,6 +5,8 @@ import (
 	"errors"
 	"log/slog"
 	"net"
+	"slices"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -54,12 +56,26 @@ func newBridge(b *Broker, settings Bridge) *bridge {
 	}
 }
 
+// prepareBridges has messages kept for all bridges from here on, and ends the
+// sessions of bridges that are no more.
+func (b *Broker) prepareBridges(ctx context.Context) {
+	for _, br := range b.bridges {
+		if err := br.prepare(ctx); err != nil && ctx.Err() == nil {
+			br.log.Error("nothing is kept for the bridge before it is up", "err", err)
+		}
+	}
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	for id, s := range b.sessions {
+		if strings.HasPrefix(id, bridgePrefix) && !slices.ContainsFunc(b.bridges, func(br *bridge) bool { return br.session() == id }) {
+			s.ends = time.Now() // see expire
+		}
+	}
+}
+
 // run keeps the bridge up until ctx ends.
 func (br *bridge) run(ctx context.Context) {
 	br.tellHere(false)
-	if err := br.prepare(ctx); err != nil && ctx.Err() == nil {
-		br.log.Error("nothing is kept for the bridge before it is up", "err", err)
-	}
 	for ctx.Err() == nil {
 		nc, address, err := br.redial.dial(ctx)
 		if err == nil {

@@ -160,6 +160,7 @@ func (b *Broker) Run(ctx context.Context) error {
 	finishing.Go(b.keepTime)
 	finishing.Go(b.watchCertificates)
 	finishing.Go(b.publishSys)
+	b.prepareBridges(ctx)
 	for _, ln := range b.listeners {
 		accepting.Go(func() { b.acceptFrom(ln) })
 		b.log.Info("listening", "address", ln.Addr().String(), "transport", ln.settings.transport())

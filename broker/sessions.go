@@ -163,12 +163,15 @@ func (b *Broker) expire(now time.Time) {
 	var wills []*will
 	var relieved []*session // of their wills
 	for _, s := range b.sessions {
-		if s.refs > 0 || strings.HasPrefix(s.id, bridgePrefix) {
+		if s.refs > 0 {
 			continue
 		}
 		if !s.ends.IsZero() && !now.Before(s.ends) {
 			over = append(over, s)
 			continue
+		}
+		if strings.HasPrefix(s.id, bridgePrefix) {
+			continue // it is not for a crowd to push out
 		}
 		away = append(away, s)
 		if s.will != nil && !now.Before(s.will.due) {

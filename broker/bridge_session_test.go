@@ -1,0 +1,34 @@
+package broker
+
+import (
+	"testing"
+
+	"checkbus/internal/mqtttest"
+	"checkbus/internal/realtest"
+)
+
+func TestABridgesSessionFollowsTheSettings(t *testing.T) {
+	dir := t.TempDir()
+	away := realtest.FreeAddr(t)
+	stored := func(c *Config) { c.Dir = dir }
+	publishAll := func(g *gateway, topics ...string) {
+		pub := g.dial(mqtttest.Options{ID: "pub"}) // let in once the bridges are prepared
+		for _, topic := range topics {
+			send(pub, topic, 1, "x")
+		}
+		pub.Disconnect()
+	}
+	g := start(t, stored, bridgeTo(away, "dc2", "a/# out 1", "b/# out 1"))
+	publishAll(g, "a/1", "b/1", "c/1")
+	eventually(t, "two wait", func() bool { return g.Bridges()[0].Queued == 2 })
+	g.stop()
+
+	g = start(t, stored, bridgeTo(away, "dc2", "b/# out 1", "c/# out 1"))
+	publishAll(g, "a/2", "b/2", "c/2")
+	eventually(t, "those of before, and two more, wait", func() bool { return g.Bridges()[0].Queued == 4 })
+	g.stop()
+
+	g = start(t, stored, bridgeTo(away, "dc3", "a/# out 1"))
+	publishAll(g)
+	eventually(t, "the bridge that is no more has no session", func() bool { return g.Stats().Sessions == 1 && g.Stats().Subscriptions == 1 })
+}
