@@ -2,6 +2,8 @@ package main
 
 import (
 	"fmt"
+	"os"
+	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -127,5 +129,26 @@ func TestMessagesOfQoS2CrossABridgeOnceThoughTheGatewayIsKilled(t *testing.T) {
 		case mqtttest.PUBREL:
 			sub.Ack(mqtttest.PUBCOMP, p.ID())
 		}
+	}
+}
+
+func TestCheckConfigShowsBridgesAndReadsTheirFiles(t *testing.T) {
+	dir := t.TempDir()
+	settings := filepath.Join(dir, "checkbus.toml")
+	write := func(secret string) {
+		text := fmt.Sprintf("data_dir = %q\n[[bridge]]\nname = \"hq\"\naddress = [\"mqtts://hq.example.org\"]\ntopics = [\"nagios/# out 1\"]\nclient_id = \"dc1\"\nusername = \"dc1\"\npassword_file = %q\n", dir, secret)
+		if err := os.WriteFile(settings, []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	write(settings)
+	out, err := exec.Command(program, "check-config", "-config", settings).CombinedOutput()
+	if want := "bridge    hq, mqtts://hq.example.org as dc1: nagios/# out 1\n"; err != nil || !strings.Contains(string(out), want) {
+		t.Errorf("%v\n%s\nwant %s", err, out, want)
+	}
+	write(filepath.Join(dir, "nothing"))
+	out, err = exec.Command(program, "check-config", "-config", settings).CombinedOutput()
+	if err == nil || !strings.Contains(string(out), "bridge[0].password_file: open ") {
+		t.Errorf("%v\n%s", err, out)
 	}
 }
