@@ -58,7 +58,11 @@ func (c *crossing) connectFar(nc net.Conn) error {
 		version = 4
 	}
 	c.keepalive = c.settings.Keepalive
-	c.far = newMQTTLink(nc, version, c.broker.cfg.MaxPacket, c.keepalive)
+	maxIn := c.broker.cfg.MaxPacket
+	if version < 5 {
+		maxIn = mostPacket // it cannot be told: passMessage refuses what is too large
+	}
+	c.far = newMQTTLink(nc, version, maxIn, c.keepalive)
 	connack, err := c.far.connect(c.greeting(version, password))
 	if refused := (connackError{}); errors.As(err, &refused) && (refused.code == 0x84 || refused.code == 1) {
 		return fmt.Errorf("it does not speak MQTT %s: %w", c.settings.Protocol, err)
@@ -73,6 +77,11 @@ func (c *crossing) connectFar(nc net.Conn) error {
 	c.maxQoS, c.window, c.noRetain = 2, bridgeWindow, p.RetainAvailableFlag && p.RetainAvailable == 0
 	if p.MaximumQosFlag {
 		c.maxQoS = p.MaximumQos
+	}
+	for _, m := range c.topics {
+		if m.out && m.qos > c.maxQoS {
+			return fmt.Errorf("topics: %q: the other broker takes QoS %d at most", m.line, c.maxQoS)
+		}
 	}
 	if version < 5 {
 		c.window = oldBridgeWindow
@@ -140,8 +149,9 @@ func (br *bridge) prepare(ctx context.Context) error {
 		return err
 	}
 	defer near.nc.Close()
+	defer context.AfterFunc(ctx, func() { _ = near.nc.Close() })()
 	const noRetained = 2 // they come with the first crossing
-	wanted := br.outFilters(2, noRetained)
+	wanted := br.outFilters(noRetained)
 	answers := 0
 	if outdated := br.outdated(wanted); len(outdated) > 0 {
 		pk := unsubscribePacket(near.version, outdated)
@@ -177,12 +187,12 @@ func (br *bridge) outdated(wanted packets.Subscriptions) packets.Subscriptions {
 }
 
 // outFilters are what the bridge subscribes to at this broker.
-func (br *bridge) outFilters(maxQoS, retainHandling byte) packets.Subscriptions {
+func (br *bridge) outFilters(retainHandling byte) packets.Subscriptions {
 	var filters packets.Subscriptions
 	for _, m := range br.topics {
 		if m.out {
 			filters = append(filters, packets.Subscription{
-				Filter: m.localTopic, Qos: min(m.qos, maxQoS), NoLocal: true, RetainAsPublished: true, RetainHandling: retainHandling,
+				Filter: m.localTopic, Qos: m.qos, NoLocal: true, RetainAsPublished: true, RetainHandling: retainHandling,
 			})
 		}
 	}
@@ -196,7 +206,7 @@ func (c *crossing) subscribe() error {
 	if c.replayed {
 		retained = 1 // of what is new in the session
 	}
-	if filters := c.outFilters(c.maxQoS, retained); len(filters) > 0 {
+	if filters := c.outFilters(retained); len(filters) > 0 {
 		pk := subscribePacket(c.near.version, filters)
 		if err := errors.Join(c.near.write(&pk), c.near.flush()); err != nil {
 			return err
@@ -275,11 +285,14 @@ func (c *crossing) tellThere(up bool) {
 	_ = errors.Join(c.far.write(&pk), c.far.flush()) // a lost connection shows when reading
 }
 
-// close ends both connections, the far one with a word.
-func (c *crossing) close() {
-	pk := packets.Packet{FixedHeader: packets.FixedHeader{Type: packets.Disconnect}, ProtocolVersion: c.far.version}
-	_ = c.far.nc.SetWriteDeadline(time.Now().Add(drainTimeout))
-	_ = errors.Join(c.far.write(&pk), c.far.flush()) // it may be lost already
-	_ = c.far.nc.Close()
+// farewell ends both connections, the far one with a word where that can still
+// be said.
+func (c *crossing) farewell() {
 	_ = c.near.nc.Close()
+	timeout := time.AfterFunc(drainTimeout, func() { _ = c.far.nc.Close() })
+	defer timeout.Stop()
+	c.tellThere(false)
+	pk := packets.Packet{FixedHeader: packets.FixedHeader{Type: packets.Disconnect}, ProtocolVersion: c.far.version}
+	_ = errors.Join(c.far.write(&pk), c.far.flush())
+	_ = c.far.nc.Close()
 }

@@ -3,6 +3,7 @@ package broker
 import (
 	"errors"
 	"fmt"
+	"strings"
 	"sync/atomic"
 
 	"github.com/mochi-mqtt/server/v2/packets"
@@ -25,19 +26,13 @@ func (c *crossing) outward() error {
 	})
 }
 
-// inward passes on what comes from the other broker.
+// inward passes on what comes from the other broker. This one refuses what only
+// the gateway publishes.
 func (c *crossing) inward() error {
 	return c.pass(way{
-		from: c.far, to: c.near, rename: c.localName,
+		from: c.far, to: c.near, rename: c.topics.toLocal,
 		arrived: &c.received, returned: &c.sent, retains: true,
 	})
-}
-
-// localName is the name here of a topic that comes in, if it may: what only the
-// gateway publishes stays outside.
-func (c *crossing) localName(topic string) (string, bool) {
-	name, ok := c.topics.toLocal(topic)
-	return name, ok && !Reserved(name)
 }
 
 // pass works until a connection ends, and says why.
@@ -76,8 +71,11 @@ func (c *crossing) nameOf(l *mqttLink) string {
 // passMessage passes on a PUBLISH, or answers it where it cannot go.
 func (c *crossing) passMessage(w way, pk *packets.Packet) error {
 	topic, ok := w.rename(pk.TopicName)
-	if !ok {
-		return c.refuse(w, pk, packets.ErrNotAuthorized.Code)
+	if !ok || len(topic) > maxFilterBytes || strings.Count(topic, "/") > maxLevels {
+		return c.refuse(w, pk, packets.ErrTopicNameInvalid.Code)
+	}
+	if w.to == c.far && pk.FixedHeader.Qos > c.maxQoS { // waits from other settings
+		return c.refuse(w, pk, packets.ErrQosNotSupported.Code)
 	}
 	out := packets.Packet{FixedHeader: pk.FixedHeader, ProtocolVersion: w.to.version, TopicName: topic, Payload: pk.Payload, PacketID: pk.PacketID}
 	out.FixedHeader.Retain = pk.FixedHeader.Retain && w.retains

@@ -2,6 +2,7 @@ package broker
 
 import (
 	"fmt"
+	"maps"
 	"os"
 	"path/filepath"
 	"slices"
@@ -279,5 +280,41 @@ func TestNobodyButTheGatewayIsItsBridge(t *testing.T) {
 	c := mqtttest.Connect(t, g.addr, mqtttest.Options{ID: bridgePrefix + "dc2", V5: true})
 	if c.Connack.Code() != 0x85 {
 		t.Errorf("answered %v", c.Connack)
+	}
+}
+
+func TestAMessageThatThisBrokerCannotTakeDoesNotBlockTheBridge(t *testing.T) {
+	m := realtest.StartMosquitto(t)
+	for _, version := range []string{"5", "3.1.1"} {
+		t.Run(version, func(t *testing.T) {
+			g := start(t, func(c *Config) { c.MaxPacket = 5000 }, withBridge(Bridge{
+				Name: "m" + version, Remote: Remote{Address: []string{"mqtt://" + m.Addr}}, Protocol: version,
+				Topics: []string{"deep/# in 1 " + strings.Repeat("x/", 150) + ` ""`, "# in 1 far/"},
+			}))
+			here, there := watchAll(t, g.addr, "here"), mqtttest.Dial(t, m.Addr, mqtttest.Options{ID: "there", V5: true})
+			joined(t, there, here, "a")
+			send(there, "deep/"+strings.Repeat("y/", 100), 1, "too deep")
+			send(there, "large", 1, strings.Repeat("z", 6000))
+			send(there, "a", 1, "end")
+			if got := received(t, here, payload("end")); len(got) != 1 || got[0].Topic() != "far/a" {
+				t.Errorf("got %v", got)
+			}
+			if s := g.Bridges()[0]; !s.Up || strings.Contains(g.log.String(), "bridge down") {
+				t.Errorf("%+v\n%s", s, g.log)
+			}
+		})
+	}
+}
+
+func TestFiguresOfBridges(t *testing.T) {
+	m := realtest.StartMosquitto(t)
+	g := start(t, bridgeTo(m.Addr, "dc2", "a/# out 1"), func(c *Config) { c.SysInterval = time.Second })
+	sub := g.dial(mqtttest.Options{ID: "sub"})
+	sub.Subscribe(bridgeRoot+"dc2/#", 0)
+	send(g.dial(mqtttest.Options{ID: "pub"}), "a/x", 1, "x")
+	want := map[string]string{"up": "1", "sent": "1", "received": "0", "dropped": "0", "queued": "0"}
+	for got := map[string]string{}; !maps.Equal(got, want); {
+		p := sub.Next(mqtttest.PUBLISH)
+		got[strings.TrimPrefix(p.Topic(), bridgeRoot+"dc2/")] = p.Payload()
 	}
 }

@@ -124,7 +124,7 @@ func (br *bridge) connect(ctx context.Context, nc net.Conn, address string) erro
 	}
 	stop()
 	br.replayed = br.replayed || br.broker.replayed(br.session())
-	c.close()
+	c.farewell()
 	running.Wait()
 	return err
 }
@@ -137,7 +137,6 @@ func (br *bridge) stay(ctx context.Context, c *crossing, address string) error {
 	defer func() {
 		br.up.Store(false)
 		br.tellHere(false)
-		c.tellThere(false)
 	}()
 	if !br.begun && !br.outage {
 		br.log.Info("bridge up", "address", address)
