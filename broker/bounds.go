@@ -1,6 +1,8 @@
 package broker
 
 import (
+	"cmp"
+	"maps"
 	"slices"
 	"sync/atomic"
 )
@@ -77,4 +79,46 @@ func fairShare(boxes []*outbox, room int) int {
 		room -= size
 	}
 	return outboxBytes
+}
+
+// shorten brings what a session has in memory down to limit bytes; o.mu is held.
+// Where it is on disk the newest go, to be read again, else the oldest are lost.
+// They count as dropped unless they were sent to a client that is connected.
+func (o *outbox) shorten(limit int) {
+	if o.number() != 0 {
+		for len(o.waiting) > 0 && o.memory > limit {
+			d := o.waiting[len(o.waiting)-1]
+			if d.id != 0 {
+				break
+			}
+			o.waiting = o.waiting[:len(o.waiting)-1]
+			if !d.gone {
+				o.leave(d)
+				o.read = d.number - 1
+			}
+		}
+		return
+	}
+	for len(o.waiting) > 0 && o.tooLarge(limit) {
+		d := o.waiting[0]
+		o.waiting[0] = nil
+		o.waiting = o.waiting[1:]
+		if !d.gone {
+			o.drop(d)
+		}
+	}
+	if !o.tooLarge(limit) {
+		return
+	}
+	for _, d := range slices.SortedFunc(maps.Values(o.byID), func(x, y *delivery) int { return cmp.Compare(x.number, y.number) }) {
+		if o.tooLarge(limit) {
+			o.settle(d)
+		}
+	}
+}
+
+// tooLarge reports whether a session has too much in memory; o.mu is held.
+func (o *outbox) tooLarge(limit int) bool {
+	most := min(outboxMessages, o.broker.queueOf(o.id).Messages)
+	return o.memory > limit || len(o.waiting)+o.flying > most
 }

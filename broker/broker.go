@@ -64,10 +64,9 @@ type Broker struct {
 	leveling   sync.Mutex   // held by level
 	store      *store       // nil where nothing is kept on disk; from Listen on
 	sweeper    sweeper
-	restored   map[uint64]*mqtt.Client // by the number of their sessions, while these are loaded
-	stored     atomic.Int64            // sessions that are
-	storing    sync.Mutex              // held by storePublication
-	storingOwn atomic.Int32            // the gateway's own publishes that go to disk before they go on
+	stored     atomic.Int64 // sessions that are
+	storing    sync.Mutex   // held by storePublication
+	storingOwn atomic.Int32 // the gateway's own publishes that go to disk before they go on
 	crowd      crowd
 
 	acceptFailed, panicked, slowed, loginRefused, handshakeFailed, retainRefused, queueFull, readFailed, pathEnded seldom

@@ -16,7 +16,12 @@ func (st *store) run() {
 		if !more {
 			return
 		}
-		if err := st.commit(batch); err != nil && !st.outage(batch, st.explain(err)) {
+		err := st.commit(batch)
+		if err == nil {
+			st.settle(batch)
+			batch, err = nil, st.clean()
+		}
+		if err != nil && !st.outage(batch, st.explain(err)) {
 			return
 		}
 	}
@@ -55,8 +60,8 @@ func (st *store) take() []*edit {
 	return batch
 }
 
-// commit writes a batch, and what the sweep adds, and tells what came of it. An
-// error is the disk's, and then nobody has been told anything.
+// commit writes a batch. What is refused is noted in its edit; an error is the
+// disk's.
 func (st *store) commit(batch []*edit) error {
 	db := st.db // nobody else changes it
 	if err := db.Failure(); err != nil {
@@ -65,46 +70,40 @@ func (st *store) commit(batch []*edit) error {
 	if err := st.checkRoom(batch); err != nil {
 		return err
 	}
-	b := db.NewBatch()
-	defer b.Close()
+	var ops []op
 	for _, w := range batch {
-		for _, o := range w.ops {
-			if err := o.put(b); err != nil {
-				return err
-			}
-		}
+		ops = append(ops, w.ops...)
 	}
-	if !b.Empty() {
-		if err := db.Write(b); err != nil {
-			return err
-		}
-	}
-	st.settle(batch)
-	return st.clean(db)
+	return writeOps(db, ops)
 }
 
-// clean writes what the sweep wants removed. What it wants is in no batch, so
-// that it sees all that is written.
-func (st *store) clean(db *engine.DB) error {
-	w, more := st.sweep()
-	if more {
-		st.hurry()
-	}
-	if w == nil {
+// writeOps writes all of ops, or nothing.
+func writeOps(db *engine.DB, ops []op) error {
+	if len(ops) == 0 {
 		return nil
 	}
 	b := db.NewBatch()
 	defer b.Close()
-	for _, o := range w.ops {
+	for _, o := range ops {
 		if err := o.put(b); err != nil {
 			return err
 		}
 	}
-	if err := db.Write(b); err != nil {
-		st.kept.add(w)
-		return err
+	return db.Write(b)
+}
+
+// clean writes what the sweep wants removed, by itself: the sweep goes by what is
+// written.
+func (st *store) clean() error {
+	w, more := st.sweep()
+	if more {
+		st.hurry()
 	}
-	return nil
+	err := writeOps(st.db, w.ops)
+	if err != nil {
+		st.kept.add(w)
+	}
+	return err
 }
 
 // settle takes a batch off what is pending, and tells what came of it.

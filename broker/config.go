@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"strings"
 	"time"
+
+	"github.com/cockroachdb/pebble/vfs"
 )
 
 // Access names the files that say who clients are and what they may do.
@@ -45,6 +47,8 @@ type Config struct {
 	// Identity is the gateway's name in the paths of messages that go through
 	// several; each has another, and keeps it. "" makes one up.
 	Identity string `toml:"-"`
+	// disk is the file system below Dir; nil is the machine's.
+	disk vfs.FS
 	// Version is what $SYS/broker/version says of the gateway.
 	Version string `toml:"-"`
 }

@@ -19,8 +19,7 @@ import (
 // faster than that client's goroutine is given time to run, and forgets what is
 // in it at the end.
 func (b *Broker) deliver(in *inbound) {
-	f, now := b.fanOut(in, nil)
-	if now {
+	if f, now := b.fanOut(in, fanout{}); now {
 		b.sendAll(f)
 		b.settleNow(in, f.partial)
 	}
@@ -28,15 +27,16 @@ func (b *Broker) deliver(in *inbound) {
 
 // A fanout is a message and whom it goes to.
 type fanout struct {
-	packet  packets.Packet
-	subs    map[string]packets.Subscription // by client identifier
-	partial error                           // what the publisher is told though it is taken
+	packet   packets.Packet
+	subs     map[string]packets.Subscription // by client identifier
+	partial  error                           // what the publisher is told though it is taken
+	accepted bool                            // by accept
 }
 
 // fanOut begins the delivery of a publish. Unless now, the disk comes first, and
-// the finisher goes on; partial is what the publisher is told then.
-func (b *Broker) fanOut(in *inbound, partial error) (f fanout, now bool) {
-	f = fanout{packet: outgoing(in), partial: partial}
+// the finisher goes on.
+func (b *Broker) fanOut(in *inbound, f fanout) (_ fanout, now bool) {
+	f.packet = outgoing(in)
 	kept := f.packet.FixedHeader.Retain && b.store != nil && in.client != ""
 	if !kept {
 		if f.packet.FixedHeader.Retain {

@@ -28,7 +28,7 @@ func (o *outbox) feed() {
 // resume is feed for a client that comes back: what it acknowledged last is off
 // the disk before that is read; o.mu is held.
 func (o *outbox) resume() {
-	c := o.client.Net.Conn.(*conn)
+	c, upTo := o.client.Net.Conn.(*conn), o.last
 	o.feeding = c.run(func() {
 		err := o.broker.store.flush(c.closed)
 		o.mu.Lock()
@@ -37,7 +37,7 @@ func (o *outbox) resume() {
 			o.mu.Unlock()
 			return
 		}
-		o.arrived = o.last
+		o.arrived = max(o.arrived, upTo)
 		o.mu.Unlock()
 		o.eat(c.client)
 	})
@@ -65,6 +65,12 @@ func (o *outbox) eat(cl *mqtt.Client) {
 		if o.client != cl || o.number() != session {
 			return
 		}
+		if errors.Is(err, errStoreDown) {
+			if !o.awaitStore() {
+				return
+			}
+			continue
+		}
 		if err != nil {
 			if o.broker.readFailed.now() {
 				o.broker.log.Error("cannot read what waits for a client", "client", o.id, "err", err)
@@ -77,6 +83,15 @@ func (o *outbox) eat(cl *mqtt.Client) {
 		o.read = reached
 		o.pump()
 	}
+}
+
+// awaitStore waits for the end of an outage, and reports whether to go on; o.mu is
+// held, and not meanwhile.
+func (o *outbox) awaitStore() bool {
+	closed := o.client.Net.Conn.(*conn).closed
+	o.mu.Unlock()
+	defer o.mu.Lock()
+	return o.broker.store.flush(closed) == nil
 }
 
 // take puts a delivery that was read from the disk into memory; o.mu is held.

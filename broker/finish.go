@@ -111,14 +111,11 @@ func (b *Broker) answer(t *task) *session {
 	in, err := t.in, t.err
 	switch {
 	case t.publication != nil:
-		in, err = t.publication.in, t.publication.partial
-		if t.publication.err != nil {
-			err = t.publication.err
-		}
+		in, err = t.publication.in, t.publication.answer()
 	case in == nil:
 		return nil
 	case answerTo(err, in.version).taken:
-		if t.fanout, t.sends = b.fanOut(in, err); !t.sends {
+		if t.fanout, t.sends = b.fanOut(in, fanout{partial: err, accepted: true}); !t.sends {
 			return nil
 		}
 		err = t.fanout.partial

@@ -1,10 +1,7 @@
 package broker
 
 import (
-	"cmp"
 	"errors"
-	"maps"
-	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -345,136 +342,6 @@ func (o *outbox) settle(d *delivery) {
 func (o *outbox) drop(d *delivery) {
 	o.settle(d)
 	o.broker.dropped(o.id, 1)
-}
-
-// attach begins deliveries to a client that is connected now. Those that it did
-// not acknowledge come first, with their identifiers.
-func (o *outbox) attach(cl *mqtt.Client, receiveMaximum uint16) {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	o.client, o.over, o.window = cl, false, flightMessages
-	if receiveMaximum > 0 {
-		o.window = min(o.window, int(receiveMaximum))
-	}
-	if o.number() == 0 {
-		o.pump()
-	} else if o.load.Load() > 0 {
-		o.read, o.arrived = 0, 0
-		o.resume()
-	} else {
-		o.read = o.last
-	}
-}
-
-// detach ends deliveries to a client whose connection is over.
-func (o *outbox) detach(cl *mqtt.Client) {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	if o.client != cl {
-		return
-	}
-	o.client = nil
-	if o.number() == 0 {
-		o.land()
-		return
-	}
-	w := &edit{}
-	for _, d := range o.byID {
-		o.unsend(w, d)
-	}
-	o.clear()
-	if len(w.ops) > 0 {
-		o.broker.store.submit(w, true)
-	}
-}
-
-// land puts what is in flight back to the front of what waits, in order; o.mu is
-// held.
-func (o *outbox) land() {
-	flying := slices.SortedFunc(maps.Values(o.byID), func(x, y *delivery) int { return cmp.Compare(x.number, y.number) })
-	flying = slices.DeleteFunc(flying, func(d *delivery) bool { return !d.inFlight })
-	for _, d := range flying {
-		d.inFlight = false
-	}
-	o.flying, o.flown = 0, 0
-	o.waiting = append(flying, o.waiting...)
-}
-
-// unsend notes that a delivery was not sent after all; o.mu is held. One that is
-// not on disk yet comes here again.
-func (o *outbox) unsend(w *edit, d *delivery) {
-	if d.phase != sent || d.dup || !d.committed {
-		return
-	}
-	d.phase, d.id = queued, 0
-	o.record(w, d)
-}
-
-// clear frees the memory; o.mu is held.
-func (o *outbox) clear() {
-	for _, d := range o.byID {
-		d.gone = true
-	}
-	for _, d := range o.waiting {
-		d.gone = true
-	}
-	o.broker.outboxes.Add(int64(-o.memory))
-	o.waiting, o.byID, o.memory, o.flying, o.flown = nil, nil, 0, 0, 0
-	o.read = 0
-}
-
-// end forgets all, with the session; its number is to be ended in the store.
-func (o *outbox) end() (session uint64) {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	o.clear()
-	session = o.session.Swap(0)
-	o.last, o.arrived, o.trimmed, o.disk, o.payloads = 0, 0, 0, 0, 0
-	o.load.Store(0)
-	o.over = true
-	return session
-}
-
-// shorten brings what a session has in memory down to limit bytes; o.mu is held.
-// Where it is on disk the newest go, to be read again, else the oldest are lost.
-// They count as dropped unless they were sent to a client that is connected.
-func (o *outbox) shorten(limit int) {
-	if o.number() != 0 {
-		for len(o.waiting) > 0 && o.memory > limit {
-			d := o.waiting[len(o.waiting)-1]
-			if d.id != 0 {
-				break
-			}
-			o.waiting = o.waiting[:len(o.waiting)-1]
-			if !d.gone {
-				o.leave(d)
-				o.read = d.number - 1
-			}
-		}
-		return
-	}
-	for len(o.waiting) > 0 && o.tooLarge(limit) {
-		d := o.waiting[0]
-		o.waiting[0] = nil
-		o.waiting = o.waiting[1:]
-		if !d.gone {
-			o.drop(d)
-		}
-	}
-	if !o.tooLarge(limit) {
-		return
-	}
-	for _, d := range slices.SortedFunc(maps.Values(o.byID), func(x, y *delivery) int { return cmp.Compare(x.number, y.number) }) {
-		if o.tooLarge(limit) {
-			o.settle(d)
-		}
-	}
-}
-
-// tooLarge reports whether a session has too much in memory; o.mu is held.
-func (o *outbox) tooLarge(limit int) bool {
-	most := min(outboxMessages, o.broker.queueOf(o.id).Messages)
-	return o.memory > limit || len(o.waiting)+o.flying > most
 }
 
 // record has w store how far a delivery has come; o.mu is held.

@@ -39,7 +39,7 @@ func TestBacklogOfAClientThatIsAwayIsBoundedAndKeepsTheNewest(t *testing.T) {
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
-			g := start(t)
+			g := start(t, inMemory)
 			g.leave("away", "checkbus/#")
 			padding := strings.Repeat("x", tt.size)
 			for i := range tt.count {
@@ -70,7 +70,7 @@ func TestBacklogOfAClientThatIsAwayIsBoundedAndKeepsTheNewest(t *testing.T) {
 }
 
 func TestBacklogsTogetherAreBoundedAndTheLongestGiveWay(t *testing.T) {
-	g := start(t)
+	g := start(t, inMemory)
 	for i := range 20 {
 		g.leave(fmt.Sprint("away", i), "checkbus/event/#")
 	}
@@ -105,7 +105,7 @@ func TestBacklogEndsWithItsSession(t *testing.T) {
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
-			g := start(t)
+			g := start(t, inMemory)
 			g.leave("away", "checkbus/#")
 			g.allAway()
 			g.tell("checkbus/status", "online")

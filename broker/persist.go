@@ -2,15 +2,8 @@ package broker
 
 import (
 	"encoding/binary"
-	"errors"
-	"fmt"
-	"strings"
-	"sync/atomic"
 	"time"
 
-	"github.com/cockroachdb/pebble"
-	"github.com/cockroachdb/pebble/vfs"
-	mqtt "github.com/mochi-mqtt/server/v2"
 	"github.com/mochi-mqtt/server/v2/packets"
 )
 
@@ -64,9 +57,12 @@ func (b *Broker) storeSession(c *conn, w *will, away time.Time) {
 	b.store.submit(e, true)
 }
 
-// storeAway is storeSession for one that is away, and has no will any more.
+// storeAway is storeSession for one that has no will any more, if it is still
+// away.
 func (b *Broker) storeAway(s *session) {
-	if c := b.recipient(s.id); c != nil && c.session == s {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if c := b.recipient(s.id); c != nil && c.session == s && s.refs == 0 {
 		b.storeSession(c, nil, s.away)
 	}
 }
@@ -77,7 +73,7 @@ func (b *Broker) storeSubscriptions(c *conn, filters []packets.Subscription, cod
 	if number == 0 {
 		return
 	}
-	w := &edit{}
+	w := &edit{isNew: true}
 	for i, f := range filters {
 		if granted, ok := c.granted[i]; ok {
 			f = granted
@@ -102,195 +98,12 @@ func (b *Broker) dropSubscriptions(c *conn, filters []packets.Subscription) {
 	b.waitFor(c, w)
 }
 
-// waitFor waits until w is on disk. While the disk fails it ends the client's
-// connection instead.
+// waitFor waits until w is on disk, or ends the client's connection where it
+// cannot be.
 func (b *Broker) waitFor(c *conn, w *edit) {
-	if b.store.failed() {
-		_ = b.disconnect(c.client, packets.ErrServerUnavailable)
+	if b.store.failed() || b.store.wait(w, c.closed) != nil {
+		_ = b.disconnect(c.client, packets.ErrQuotaExceeded)
 	}
-	_ = b.store.wait(w, c.closed) // an error comes with the end of the connection
 }
 
 func encodeMark(mark uint64) []byte { return binary.BigEndian.AppendUint64(nil, mark) }
-
-// restore opens the store and takes up what it has.
-func (b *Broker) restore() error {
-	st, err := openStore(b.cfg.Dir, vfs.Default, b.log)
-	if err != nil {
-		return err
-	}
-	b.store = st
-	st.sweep = b.sweep
-	for _, load := range []func() error{b.loadSessions, b.loadSubscriptions, b.loadReceived, b.loadDeliveries, b.loadRetained} {
-		if err := load(); err != nil {
-			return fmt.Errorf("open broker store: %w", errors.Join(st.explain(err), st.closeEngine(err), st.lock.Unlock()))
-		}
-	}
-	b.mu.Lock()
-	b.mostSeen = len(b.sessions)
-	b.mu.Unlock()
-	go st.run()
-	return nil
-}
-
-// each calls f for all keys with a prefix.
-func (st *store) each(prefix byte, f func(key, value []byte) error) (err error) {
-	it, err := st.db.NewIter(&pebble.IterOptions{LowerBound: []byte{prefix}, UpperBound: []byte{prefix + 1}})
-	if err != nil {
-		return err
-	}
-	defer func() { err = errors.Join(err, it.Close()) }()
-	for it.First(); it.Valid(); it.Next() {
-		if err := f(it.Key(), it.Value()); err != nil {
-			return fmt.Errorf("key %q: %w", it.Key(), err)
-		}
-	}
-	return it.Error()
-}
-
-// loadSessions begins all sessions anew, away. Those whose client was connected
-// at a crash are away from now on.
-func (b *Broker) loadSessions() error {
-	b.restored = map[uint64]*mqtt.Client{}
-	return b.store.each(sessionPrefix, func(key, value []byte) error {
-		number, _, err := cutKey(key)
-		if err != nil {
-			return err
-		}
-		r, err := decodeSession(value)
-		if err != nil {
-			return err
-		}
-		b.store.session = max(b.store.session, number)
-		b.restoreSession(number, r)
-		return nil
-	})
-}
-
-func (b *Broker) restoreSession(number uint64, r sessionRecord) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	s := newSession(b, r.client)
-	s.user, s.kept, s.lasting, s.away, s.will = r.user, true, true, r.away, r.will
-	if s.away.IsZero() {
-		s.away = time.Now()
-	}
-	if r.expiry != forever {
-		s.ends = s.away.Add(time.Duration(r.expiry) * time.Second)
-	}
-	s.out.session.Store(number)
-	b.stored.Add(1)
-	b.sessions[s.id] = s
-
-	cl := b.server.NewClient(nil, "", s.id, false)
-	cl.Properties.ProtocolVersion = r.version
-	cl.Properties.Props.SessionExpiryInterval = r.expiry
-	cl.Stop(packets.ErrServerShuttingDown)
-	c := &conn{session: s, client: cl, ended: true, rights: rights{user: r.user, client: r.client, local: r.local, all: strings.HasPrefix(r.client, bridgePrefix), access: &b.access}}
-	c.moved.L = &c.mu
-	cl.Net.Conn = c
-	if s.will != nil {
-		s.will.rights = c.rights
-	}
-	b.server.Clients.Add(cl)
-	b.restored[number] = cl
-}
-
-func (b *Broker) loadSubscriptions() error {
-	return b.store.each(subscriptionPrefix, func(key, value []byte) error {
-		number, filter, err := cutKey(key)
-		cl := b.restored[number]
-		if err != nil || cl == nil {
-			return err
-		}
-		sub, err := decodeSubscription(string(filter), value)
-		if err != nil {
-			return err
-		}
-		if b.server.Topics.Subscribe(cl.ID, sub) {
-			atomic.AddInt64(&b.server.Info.Subscriptions, 1)
-		}
-		cl.State.Subscriptions.Add(sub.Filter, sub)
-		return nil
-	})
-}
-
-func (b *Broker) loadReceived() error {
-	return b.store.each(receivedPrefix, func(key, value []byte) error {
-		number, id, err := cutKey(key)
-		cl := b.restored[number]
-		if err != nil || cl == nil {
-			return err
-		}
-		if len(id) != 2 || len(value) != 8 {
-			return errRecord
-		}
-		cl.Net.Conn.(*conn).session.received[binary.BigEndian.Uint16(id)] = binary.BigEndian.Uint64(value)
-		return nil
-	})
-}
-
-// loadDeliveries counts what waits. Those of a session that ended shortly before
-// the crash are removed later.
-func (b *Broker) loadDeliveries() error {
-	st := b.store
-	err := st.each(messagePrefix, func(key, _ []byte) error {
-		number, _, err := cutKey(key)
-		st.message = max(st.message, number)
-		return err
-	})
-	if err != nil {
-		return err
-	}
-	var ended uint64
-	return st.each(deliveryPrefix, func(key, value []byte) error {
-		session, message, err := cutDeliveryKey(key)
-		if err != nil {
-			return err
-		}
-		r, err := decodeDelivery(value)
-		if err != nil {
-			return err
-		}
-		st.session, st.message = max(st.session, session), max(st.message, message)
-		if r.phase != released {
-			st.refer(message, r.cost)
-		}
-		cl := b.restored[session]
-		if cl == nil {
-			if ended != session {
-				ended = session
-				b.sweeper.end(session)
-			}
-			return nil
-		}
-		o := &cl.Net.Conn.(*conn).session.out
-		o.load.Add(1)
-		o.payloads += int64(r.payload)
-		o.disk += int64(r.cost)
-		o.last = message
-		return nil
-	})
-}
-
-func (b *Broker) loadRetained() error {
-	expiredOnes := &edit{}
-	err := b.store.each(retainedPrefix, func(key, value []byte) error {
-		if len(value) == 0 {
-			return errRecord
-		}
-		pk, err := decodeMessage(value[1:])
-		if err != nil {
-			return err
-		}
-		pk.FixedHeader.Qos, pk.FixedHeader.Retain = min(value[0], 2), true
-		if expired(&pk) {
-			expiredOnes.delete(append([]byte(nil), key...))
-			return nil
-		}
-		return b.retain(pk, nil)
-	})
-	b.store.submit(expiredOnes, true)
-	b.restored = nil
-	return err
-}

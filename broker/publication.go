@@ -19,6 +19,23 @@ type publication struct {
 	targets []target
 	partial error // what the publisher is told though it is taken
 	err     error // why it is not on disk
+	// accepted says that accept has taken it: it is a result, and what the disk
+	// says is about its subscribers alone.
+	accepted bool
+	// kept is what was retained instead of before, both without a payload for
+	// nothing; nil where neither was.
+	kept, before *packets.Packet
+}
+
+// answer is what the publisher is told.
+func (p *publication) answer() error {
+	switch {
+	case p.err == nil:
+		return p.partial
+	case p.accepted:
+		return fmt.Errorf("%w: not kept for subscribers: %w", checks.ErrPartial, p.err)
+	}
+	return p.err
 }
 
 // A target is a subscriber of a publication.
@@ -68,7 +85,7 @@ func (b *Broker) needsStore(in *inbound, subs map[string]packets.Subscription) b
 // storePublication hands a publish to the disk; arrive goes on with it. The
 // numbers of messages, and what is retained, follow each other as on the disk.
 func (b *Broker) storePublication(in *inbound, f fanout) {
-	p := &publication{in: in, packet: f.packet, partial: f.partial}
+	p := &publication{in: in, packet: f.packet, partial: f.partial, accepted: f.accepted}
 	w := &edit{isNew: true}
 	w.done = func(err error) {
 		p.err = err
@@ -79,9 +96,11 @@ func (b *Broker) storePublication(in *inbound, f fanout) {
 	b.storing.Lock()
 	defer b.storing.Unlock()
 	if f.subs == nil {
+		p.before = b.retainedOn(f.packet.TopicName)
 		if err := b.retain(f.packet, w); err != nil {
 			p.partial = fmt.Errorf("%w: %w", checks.ErrPartial, err)
 		}
+		p.kept = b.retainedOn(f.packet.TopicName)
 		f.subs = b.subscribers(f.packet.TopicName)
 	}
 	b.address(p, w, f.subs)
@@ -167,7 +186,7 @@ func (b *Broker) arrive(p *publication) {
 		t := &p.targets[i]
 		switch {
 		case t.outbox == nil:
-			if p.err == nil {
+			if p.err == nil || p.accepted {
 				b.send(t.client, t.sub, p.packet)
 			}
 		case p.err == nil:
@@ -178,7 +197,30 @@ func (b *Broker) arrive(p *publication) {
 		b.level()
 		b.relieve()
 	}
+	if p.err != nil && p.kept != nil {
+		b.unretain(p)
+	}
 	b.behind(p.in).Add(-1)
+}
+
+// unretain puts back what was retained before a publication that was refused,
+// unless there is something newer.
+func (b *Broker) unretain(p *publication) {
+	b.storing.Lock()
+	defer b.storing.Unlock()
+	if b.retainedOn(p.packet.TopicName).Created != p.kept.Created {
+		return
+	}
+	w := &edit{}
+	_ = b.retain(*p.before, w) // there was room for it
+	b.store.submit(w, true)
+}
+
+// retainedOn is the retained message of a topic, or one without a payload.
+func (b *Broker) retainedOn(topic string) *packets.Packet {
+	pk, _ := b.server.Topics.Retained.Get(topic)
+	pk.TopicName = topic
+	return &pk
 }
 
 // arrive sends a message that is on disk now.
@@ -191,7 +233,7 @@ func (o *outbox) arrive(t *target, p *publication) {
 	o.arrived = max(o.arrived, p.number)
 	d := t.delivery
 	switch {
-	case d == nil && o.client != nil && o.read == t.previous:
+	case d == nil && o.client != nil && o.read == t.previous && !o.feeding:
 		d = newDelivery(t.packet, p.number)
 		d.stored, d.committed = p.cost, true
 		if !o.fits(d) {
@@ -210,12 +252,12 @@ func (o *outbox) arrive(t *target, p *publication) {
 		} else {
 			o.pump()
 		}
-	default: // its connection ended before it was sent
+	case o.client == nil: // its connection ended before it was sent
 		d.committed = true
 		w := &edit{}
-		if o.unsend(w, d); len(w.ops) > 0 {
-			o.broker.store.submit(w, true)
-		}
+		o.unsend(w, d)
+		o.broker.store.submit(w, true)
+	default: // the connection after that reads it from the disk
 		o.feed()
 	}
 }
@@ -234,4 +276,7 @@ func (o *outbox) refuse(t *target, p *publication) {
 	o.load.Add(-1)
 	o.payloads -= int64(len(p.packet.Payload))
 	o.disk -= int64(p.cost)
+	if p.in.session == nil { // nobody will send it again
+		o.broker.dropped(o.id, 1)
+	}
 }

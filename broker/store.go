@@ -34,7 +34,10 @@ const (
 	storedCost = 128
 )
 
-var errStoreClosed = errors.New("broker store closed")
+var (
+	errStoreClosed = errors.New("broker store closed")
+	errStoreDown   = errors.New("broker store cannot be used now")
+)
 
 // A store keeps on disk what must survive a crash: sessions that outlive their
 // connection, with what waits for them, and the retained messages of clients.
@@ -48,8 +51,8 @@ type store struct {
 	wake    chan struct{} // tells the committer that there is something to do
 	stopped chan struct{} // closed when the committer has ended
 
-	// sweep is asked at each commit for more to write: what is to be removed, if
-	// anything, and whether it is to be asked again soon.
+	// sweep is asked after each commit what is to be removed, and whether it is to
+	// be asked again soon.
 	sweep func() (w *edit, more bool)
 
 	mu      sync.Mutex
@@ -302,8 +305,8 @@ func (st *store) size() int64 {
 func (st *store) acquire() (*engine.DB, error) {
 	st.mu.Lock()
 	defer st.mu.Unlock()
-	if st.db == nil {
-		return nil, errors.Join(st.err, errStoreClosed)
+	if st.db == nil || st.db.Failure() != nil {
+		return nil, errors.Join(errStoreDown, st.err)
 	}
 	st.users++
 	return st.db, nil

@@ -123,14 +123,8 @@ func (st *store) reopen() (*engine.DB, error) {
 	if err != nil {
 		return nil, err
 	}
-	b := db.NewBatch()
-	defer b.Close()
-	for _, o := range slices.Concat(slices.Collect(maps.Values(st.kept.ops)), st.kept.ranges) {
-		if err := o.put(b); err != nil {
-			return nil, db.Abandon(err)
-		}
-	}
-	if err := db.Write(b); err != nil {
+	ops := slices.Concat(slices.Collect(maps.Values(st.kept.ops)), st.kept.ranges)
+	if err := writeOps(db, ops); err != nil {
 		return nil, db.Abandon(err)
 	}
 	return db, nil

@@ -57,8 +57,8 @@ func (s *sweeper) finished() (more bool) {
 	return len(s.ended) > 0
 }
 
-// sweep returns what is to be removed now, if anything. The committer calls it
-// between two commits.
+// sweep returns what is to be removed now, and whether there is more. The
+// committer calls it between two commits.
 func (b *Broker) sweep() (w *edit, more bool) {
 	ended, full := b.sweeper.next()
 	w = &edit{}
@@ -81,9 +81,6 @@ func (b *Broker) sweep() (w *edit, more bool) {
 			b.sweepFailed(o.trim(w, limit))
 			more = more || len(w.ops) > 0
 		}
-	}
-	if len(w.ops) == 0 {
-		return nil, more
 	}
 	return w, more
 }
