@@ -70,7 +70,11 @@ func (c *crossing) connectFar(nc net.Conn) error {
 	if err != nil {
 		return err
 	}
-	p := &connack.Properties
+	return c.agree(&connack.Properties)
+}
+
+// agree takes the limits that the other broker's CONNACK sets.
+func (c *crossing) agree(p *packets.Properties) error {
 	if p.ServerKeepAliveFlag && p.ServerKeepAlive > 0 {
 		c.keepalive = min(c.keepalive, time.Duration(p.ServerKeepAlive)*time.Second)
 	}
@@ -83,9 +87,10 @@ func (c *crossing) connectFar(nc net.Conn) error {
 			return fmt.Errorf("topics: %q: the other broker takes QoS %d at most", m.line, c.maxQoS)
 		}
 	}
-	if version < 5 {
+	switch {
+	case c.far.version < 5:
 		c.window = oldBridgeWindow
-	} else if p.ReceiveMaximum > 0 {
+	case p.ReceiveMaximum > 0:
 		c.window = min(c.window, p.ReceiveMaximum)
 	}
 	return nil
