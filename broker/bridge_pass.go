@@ -3,6 +3,7 @@ package broker
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"sync/atomic"
 
@@ -81,7 +82,7 @@ func (c *crossing) passMessage(w way, pk *packets.Packet) error {
 	out.FixedHeader.Retain = pk.FixedHeader.Retain && w.retains
 	out.Properties = pk.Properties.Copy(false)
 	out.Properties.SubscriptionIdentifier = nil
-	if !c.crossesOld(w, &out) {
+	if !c.passPath(w, &out) {
 		return c.refuse(w, pk, packets.ErrNotAuthorized.Code)
 	}
 	err := w.to.write(&out)
@@ -94,17 +95,22 @@ func (c *crossing) passMessage(w way, pk *packets.Packet) error {
 	return err
 }
 
-// crossesOld keeps the rules of path.go where the other broker speaks MQTT
-// 3.1.1, and reports whether the message may pass.
-func (c *crossing) crossesOld(w way, pk *packets.Packet) bool {
-	if c.far.version == 5 {
-		return true
-	}
-	if w.from == c.far {
+// passPath keeps the rules of path.go where sendPath and receivePath cannot, and
+// reports whether the message may pass: what waited on disk does not have this
+// gateway in its path yet, and MQTT 3.1.1 has no paths.
+func (c *crossing) passPath(w way, pk *packets.Packet) bool {
+	path := pathOf(pk)
+	switch {
+	case w.from == c.far && c.far.version < 5:
 		setPath(pk, []string{unknownHop})
 		return true
+	case w.from == c.far:
+		return true
+	case !slices.Contains(path, c.broker.identity):
+		path = append(path, c.broker.identity)
+		setPath(pk, path)
 	}
-	if len(pathOf(pk)) > 1 { // this gateway is in it
+	if c.far.version < 5 && len(path) > 1 {
 		c.broker.notBridged(c.session(), pk.TopicName)
 		return false
 	}

@@ -1,11 +1,33 @@
 package broker
 
 import (
+	"strings"
 	"testing"
 
 	"checkbus/internal/mqtttest"
 	"checkbus/internal/realtest"
 )
+
+func TestWhatWaitedOnDiskHasItsPath(t *testing.T) {
+	far := start(t)
+	r := newRelay(t, far.addr)
+	r.set(true)
+	dir := t.TempDir()
+	begin := func() *gateway {
+		return start(t, func(c *Config) { c.Dir, c.Identity = dir, "here" }, bridgeTo(r.Addr().String(), "far", "a/# out 1"))
+	}
+	g := begin()
+	path := append(append([]byte{38}, mqtttest.Str(pathProperty)...), mqtttest.Str("there")...)
+	publish(g.dial(mqtttest.Options{ID: "pub", V5: true}), mqtttest.Message{Topic: "a/x", Payload: "x", QoS: 1, Properties: path})
+	g.stop()
+	begin()
+	sub := watchAll(t, far.addr, "sub")
+	r.set(false)
+	got := received(t, sub, payload("x"))[0]
+	if want := string(mqtttest.Str("there,here")); !strings.Contains(string(got.Properties()), want) {
+		t.Errorf("the properties are %q", got.Properties())
+	}
+}
 
 func TestABridgesSessionFollowsTheSettings(t *testing.T) {
 	dir := t.TempDir()

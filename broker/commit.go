@@ -123,8 +123,7 @@ func (st *store) settle(batch []*edit) {
 // checkRoom refuses what is new in batch when the file system is almost full.
 // The rest is written all the same: it makes room.
 func (st *store) checkRoom(batch []*edit) error {
-	grows := func(w *edit) bool { return w.isNew && len(w.ops) > 0 }
-	if !slices.ContainsFunc(batch, grows) {
+	if !slices.ContainsFunc(batch, (*edit).grows) {
 		return nil
 	}
 	free, err := engine.Free(st.opts.Disk, st.opts.Dir)
@@ -132,7 +131,7 @@ func (st *store) checkRoom(batch []*edit) error {
 		return err
 	}
 	for _, w := range batch {
-		if grows(w) {
+		if w.grows() {
 			w.ops = nil
 			w.err = fmt.Errorf("%w: %d bytes are free on the file system of %s, and %d must stay so",
 				checks.ErrFull, free, st.opts.Dir, st.reserve)

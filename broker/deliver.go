@@ -19,8 +19,9 @@ import (
 // faster than that client's goroutine is given time to run, and forgets what is
 // in it at the end.
 func (b *Broker) deliver(in *inbound) {
-	if f, now := b.fanOut(in, fanout{}); now {
-		b.sendAll(f)
+	var f fanout
+	if b.fanOut(in, &f) {
+		b.sendAll(&f)
 		b.settleNow(in, f.partial)
 	}
 }
@@ -31,32 +32,40 @@ type fanout struct {
 	subs     map[string]packets.Subscription // by client identifier
 	partial  error                           // what the publisher is told though it is taken
 	accepted bool                            // by accept
+	keep     bool                            // it is to be retained, on disk as well; subs are not known yet
 }
 
-// fanOut begins the delivery of a publish. Unless now, the disk comes first, and
-// the finisher goes on.
-func (b *Broker) fanOut(in *inbound, f fanout) (_ fanout, now bool) {
-	f.packet = outgoing(in)
-	kept := f.packet.FixedHeader.Retain && b.store != nil && in.client != ""
-	if !kept {
-		if f.packet.FixedHeader.Retain {
-			if err := b.retain(f.packet, nil); err != nil {
-				f.partial = fmt.Errorf("%w: %w", checks.ErrPartial, err)
-			}
-		}
-		f.subs = b.subscribers(f.packet.TopicName)
-	}
-	if kept || b.needsStore(in, f.subs) {
+// fanOut begins the delivery of a publish, and has f say how it goes on. Unless
+// now, the disk comes first, and the finisher goes on.
+func (b *Broker) fanOut(in *inbound, f *fanout) (now bool) {
+	retain := in.packet.FixedHeader.Retain
+	if retain && b.store != nil && in.client != "" {
+		f.take(in)
+		f.keep = true
 		b.storePublication(in, f)
-		return f, false
+		return false
 	}
-	return f, true
+	if retain {
+		f.take(in)
+		if err := b.retain(f.packet, nil); err != nil {
+			f.partial = fmt.Errorf("%w: %w", checks.ErrPartial, err)
+		}
+	}
+	f.subs = b.subscribers(in.packet.TopicName)
+	store := b.needsStore(in, f.subs)
+	if !retain && (store || len(f.subs) > 0) {
+		f.take(in)
+	}
+	if store {
+		b.storePublication(in, f)
+	}
+	return !store
 }
 
-// outgoing is what subscribers are sent of a publish.
-func outgoing(in *inbound) packets.Packet {
+// take makes f's packet what subscribers are sent of a publish.
+func (f *fanout) take(in *inbound) {
 	pk := &in.packet
-	out := packets.Packet{
+	f.packet = packets.Packet{
 		FixedHeader:     packets.FixedHeader{Type: packets.Publish, Qos: pk.FixedHeader.Qos, Retain: pk.FixedHeader.Retain},
 		ProtocolVersion: in.version,
 		Origin:          in.client,
@@ -64,14 +73,13 @@ func outgoing(in *inbound) packets.Packet {
 		Payload:         pk.Payload,
 		Properties:      pk.Properties.Copy(false),
 	}
-	if seconds := out.Properties.MessageExpiryInterval; seconds > 0 {
-		out.Expiry = time.Now().Unix() + int64(seconds)
+	if seconds := f.packet.Properties.MessageExpiryInterval; seconds > 0 {
+		f.packet.Expiry = time.Now().Unix() + int64(seconds)
 	}
-	return out
 }
 
 // sendAll delivers a message of which nothing is to be on disk.
-func (b *Broker) sendAll(f fanout) {
+func (b *Broker) sendAll(f *fanout) {
 	for id, sub := range f.subs {
 		b.send(id, sub, f.packet)
 		b.level()
@@ -115,17 +123,17 @@ func (b *Broker) recipient(id string) *conn {
 	return cl.Net.Conn.(*conn)
 }
 
-// forSubscriber is what c's client is sent of a message; ok is false when that is
-// nothing.
-func forSubscriber(c *conn, sub packets.Subscription, out packets.Packet) (pk packets.Packet, ok bool) {
-	if sub.NoLocal && out.Origin == c.session.id || !c.rights.mayRead(out.TopicName) || !c.session.out.broker.sendPath(c, sub, &out) {
-		return out, false
+// forSubscriber makes out what c's client is sent of a message, and reports whether
+// that is anything.
+func forSubscriber(c *conn, sub packets.Subscription, out *packets.Packet) bool {
+	if sub.NoLocal && out.Origin == c.session.id || !c.rights.mayRead(out.TopicName) || !c.session.out.broker.sendPath(c, sub, out) {
+		return false
 	}
 	out.FixedHeader.Retain = out.FixedHeader.Retain && (sub.FwdRetainedFlag || sub.RetainAsPublished) // MQTT 5, 3.3.1.3
 	out.FixedHeader.Qos = min(out.FixedHeader.Qos, sub.Qos)
 	ids := slices.Sorted(maps.Values(sub.Identifiers)) // 0 is none
 	out.Properties.SubscriptionIdentifier = slices.DeleteFunc(ids, func(id int) bool { return id == 0 })
-	return out, true
+	return true
 }
 
 // send makes one delivery. To a client that is away it comes later, if its QoS
@@ -135,13 +143,13 @@ func (b *Broker) send(id string, sub packets.Subscription, out packets.Packet) {
 	if c == nil {
 		return
 	}
-	pk, ok := forSubscriber(c, sub, out)
-	switch {
-	case !ok:
-	case pk.FixedHeader.Qos > 0 && c.session.out.number() != 0:
-		b.storePublication(&inbound{packet: out, version: out.ProtocolVersion}, fanout{packet: out, subs: map[string]packets.Subscription{id: sub}})
-	default:
+	if min(out.FixedHeader.Qos, sub.Qos) > 0 && c.session.out.number() != 0 {
+		in := &inbound{packet: out, version: out.ProtocolVersion}
+		b.storePublication(in, &fanout{packet: out, subs: map[string]packets.Subscription{id: sub}})
+		return
+	}
+	if forSubscriber(c, sub, &out) {
 		b.pace(c)
-		c.session.out.push(pk)
+		c.session.out.push(out)
 	}
 }

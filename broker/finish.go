@@ -26,8 +26,7 @@ type task struct {
 	publication *publication
 	run         func()
 
-	fanout fanout
-	sends  bool // fanout is to be sent
+	fanout *fanout // what is to be sent now of a publish that accept took; or nil
 }
 
 func newFinisher() *finisher {
@@ -115,10 +114,14 @@ func (b *Broker) answer(t *task) *session {
 	case in == nil:
 		return nil
 	case answerTo(err, in.version).taken:
-		if t.fanout, t.sends = b.fanOut(in, fanout{partial: err, accepted: true}); !t.sends {
+		f := fanout{partial: err, accepted: true}
+		if !b.fanOut(in, &f) {
 			return nil
 		}
-		err = t.fanout.partial
+		if err = f.partial; len(f.subs) > 0 {
+			send := f
+			t.fanout = &send
+		}
 	}
 	s := in.session
 	if s == nil {
@@ -140,7 +143,7 @@ func (b *Broker) complete(t *task) int {
 		return 0
 	case t.publication != nil:
 		b.arrive(t.publication)
-	case t.sends:
+	case t.fanout != nil:
 		b.sendAll(t.fanout)
 	}
 	return 1

@@ -72,7 +72,8 @@ func (b *Broker) receivePath(c *conn, pk *packets.Packet) (looped bool) {
 // sendPath notes in a delivery to another broker that it came through here, and
 // reports whether it may go. Clients that are no bridges get messages as they
 // are: a bridge subscribes without its own messages, and with the retain flag as
-// it was published, see hook.OnSubscribe.
+// it was published, see hook.OnSubscribe. What waits on disk for the bridge of
+// another broker goes without this gateway in its path, and so may come back once.
 func (b *Broker) sendPath(c *conn, sub packets.Subscription, out *packets.Packet) bool {
 	if !sub.NoLocal || !sub.RetainAsPublished {
 		return true

@@ -84,7 +84,7 @@ func (b *Broker) needsStore(in *inbound, subs map[string]packets.Subscription) b
 
 // storePublication hands a publish to the disk; arrive goes on with it. The
 // numbers of messages, and what is retained, follow each other as on the disk.
-func (b *Broker) storePublication(in *inbound, f fanout) {
+func (b *Broker) storePublication(in *inbound, f *fanout) {
 	p := &publication{in: in, packet: f.packet, partial: f.partial, accepted: f.accepted}
 	w := &edit{isNew: true}
 	w.done = func(err error) {
@@ -95,7 +95,7 @@ func (b *Broker) storePublication(in *inbound, f fanout) {
 	b.finisher.pending.Add(1)
 	b.storing.Lock()
 	defer b.storing.Unlock()
-	if f.subs == nil {
+	if f.keep {
 		p.before = b.retainedOn(f.packet.TopicName)
 		if err := b.retain(f.packet, w); err != nil {
 			p.partial = fmt.Errorf("%w: %w", checks.ErrPartial, err)
@@ -121,8 +121,8 @@ func (b *Broker) address(p *publication, w *edit, subs map[string]packets.Subscr
 			continue
 		}
 		if min(p.packet.FixedHeader.Qos, sub.Qos) > 0 && c.session.out.number() != 0 {
-			pk, ok := forSubscriber(c, sub, p.packet)
-			if !ok {
+			t.packet = p.packet
+			if !forSubscriber(c, sub, &t.packet) {
 				continue
 			}
 			if record == nil {
@@ -130,7 +130,6 @@ func (b *Broker) address(p *publication, w *edit, subs map[string]packets.Subscr
 				record = appendMessage(nil, &p.packet)
 				p.cost = len(record) + storedCost
 			}
-			t.packet = pk
 			if !c.session.out.reserve(w, &t, p.number, p.cost) {
 				continue // the session is over
 			}

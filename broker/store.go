@@ -185,15 +185,15 @@ func (st *store) submit(w *edit, lazy bool) {
 	switch {
 	case st.closing:
 		w.err = errStoreClosed
-	case w.isNew && st.err != nil:
+	case w.grows() && st.err != nil:
 		w.err = st.err
-	case w.isNew && st.pending > mostPending:
+	case w.grows() && st.pending > mostPending:
 		w.err = fmt.Errorf("%w: the disk is too slow, try again later", checks.ErrFull)
 	}
 	if w.err != nil {
 		w.ops = nil
 	}
-	if st.closing || w.err != nil && st.err != nil {
+	if st.closing || w.isNew && st.err != nil {
 		w.finish() // those before it fare no better
 		return
 	}
@@ -207,6 +207,10 @@ func (st *store) submit(w *edit, lazy bool) {
 		st.nudge()
 	}
 }
+
+// grows reports whether w may be refused for what it stores. One without anything
+// to store only keeps its place in the order.
+func (w *edit) grows() bool { return w.isNew && len(w.ops) > 0 }
 
 func (w *edit) finish() {
 	if w.done != nil {

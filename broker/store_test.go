@@ -1,7 +1,9 @@
 package broker
 
 import (
+	"errors"
 	"fmt"
+	"io/fs"
 	"log/slog"
 	"os"
 	"path/filepath"
@@ -19,8 +21,13 @@ func onDisk(dir string) func(*Config) { return func(c *Config) { c.Dir = dir } }
 // leave on the disk.
 func (g *gateway) crash(adapt ...func(*Config)) *gateway {
 	g.t.Helper()
-	dir := g.t.(*testing.T).TempDir()
-	if err := os.CopyFS(dir, os.DirFS(g.cfg.Dir)); err != nil {
+	dir := g.t.TempDir()
+	err := os.CopyFS(dir, os.DirFS(g.cfg.Dir))
+	for errors.Is(err, fs.ErrNotExist) { // the engine removed a file that it needs no more
+		dir = g.t.TempDir()
+		err = os.CopyFS(dir, os.DirFS(g.cfg.Dir))
+	}
+	if err != nil {
 		g.t.Fatal(err)
 	}
 	return start(g.t, append(adapt, onDisk(dir))...)

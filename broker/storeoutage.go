@@ -104,7 +104,7 @@ func (st *store) hold(batch []*edit, cause error) {
 	for _, w := range batch {
 		size += w.cost
 		switch {
-		case w.err != nil:
+		case w.err != nil, w.isNew && !w.grows():
 			w.finish()
 		case w.isNew:
 			st.kept.refuse(w, cause)
