@@ -15,6 +15,16 @@ func (b *Broker) queueOf(client string) Queue {
 	return b.cfg.Queue
 }
 
+// queuedFor is how many messages wait for a client, or for its acknowledgement.
+func (b *Broker) queuedFor(client string) int64 {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if s := b.sessions[client]; s != nil {
+		return s.out.load.Load()
+	}
+	return 0
+}
+
 // dropped counts messages that waited for a client and will never be delivered.
 func (b *Broker) dropped(client string, n int) {
 	if n == 0 {

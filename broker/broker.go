@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"hash/maphash"
 	"log/slog"
+	"maps"
 	"math"
 	"runtime"
 	"strings"
@@ -37,12 +38,14 @@ type Message struct {
 // A Broker is an MQTT server. Call Handle, Listen and Run once each, in this
 // order; Publish and Stats may be called at any time.
 type Broker struct {
-	cfg    Config
-	log    *slog.Logger
-	server *mqtt.Server
-	root   string
-	accept func(Message, func(error))
-	denied func(Message)
+	cfg      Config
+	log      *slog.Logger
+	server   *mqtt.Server
+	root     string
+	bridges  []*bridge
+	identity string // in the paths of messages, see pathProperty
+	accept   func(Message, func(error))
+	denied   func(Message)
 
 	access    atomic.Pointer[access]
 	attempts  *Attempts
@@ -74,7 +77,7 @@ type Broker struct {
 	// What is logged now and then only.
 	acceptFailed, panicked, slowed, loginRefused, handshakeFailed, retainRefused               seldom
 	full, addressCrowded, proxyRefused, packetRefused, connectLate, topicRefused, rateExceeded seldom
-	queueFull, readFailed                                                                      seldom
+	queueFull, readFailed, pathEnded                                                           seldom
 
 	mu       sync.Mutex
 	sessions map[string]*session // by client identifier
@@ -99,6 +102,16 @@ func New(cfg Config, log *slog.Logger) (*Broker, error) {
 		sessions: map[string]*session{},
 		conns:    map[*conn]struct{}{},
 	}
+	if b.identity = cfg.Identity; b.identity == "" {
+		b.identity = newIdentity()
+	}
+	b.cfg.Queues = map[string]Queue{}
+	maps.Copy(b.cfg.Queues, cfg.Queues)
+	for _, settings := range cfg.Bridges {
+		br := newBridge(b, settings)
+		b.bridges = append(b.bridges, br)
+		b.cfg.Queues[br.session()] = Queue{bridgeQueue * cfg.Queue.Messages, bridgeQueue * cfg.Queue.Bytes}
+	}
 	b.server = mqtt.New(&mqtt.Options{
 		Capabilities:           capabilities(cfg),
 		Logger:                 slog.New(libraryLog{log.Handler()}),
@@ -112,7 +125,7 @@ func New(cfg Config, log *slog.Logger) (*Broker, error) {
 
 func capabilities(cfg Config) *mqtt.Capabilities {
 	c := mqtt.NewDefaultServerCapabilities()
-	c.MaximumClients = int64(cfg.MaxConnections)
+	c.MaximumClients = int64(cfg.MaxConnections + len(cfg.Bridges))
 	c.MaximumMessageExpiryInterval = 0 // the default makes retained messages vanish after a day
 	c.ReceiveMaximum = receiveMaximum
 	c.TopicAliasMaximum = topicAliases
@@ -149,18 +162,24 @@ func (b *Broker) Run(ctx context.Context) error {
 	}
 	b.silenceSys()
 
-	var finishing, accepting sync.WaitGroup
+	var finishing, accepting, bridging sync.WaitGroup
 	finishing.Go(b.finish)
 	finishing.Go(b.keepTime)
 	finishing.Go(func() { b.watchCertificates(ctx) })
 	finishing.Go(b.publishSys)
+	b.prepareBridges(ctx)
 	for _, ln := range b.listeners {
 		accepting.Go(func() { b.acceptFrom(ln) })
 		b.log.Info("listening", "address", ln.Addr().String(), "transport", ln.settings.transport())
 	}
 	b.running.Store(true)
 
+	for _, br := range b.bridges {
+		bridging.Go(func() { br.run(ctx) })
+	}
+
 	<-ctx.Done()
+	bridging.Wait()
 	b.mu.Lock()
 	close(b.stopping)
 	b.mu.Unlock()

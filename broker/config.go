@@ -27,6 +27,7 @@ type Access struct {
 type Config struct {
 	Listeners []Listener `toml:"listener"`
 	Access    Access     `toml:"access"`
+	Bridges   []Bridge   `toml:"bridge"`
 	// MaxPacket is the largest packet taken from a client, in bytes, 1024 to
 	// 268435455. MQTT 5 clients are told it.
 	MaxPacket int `toml:"max_packet"`
@@ -61,6 +62,9 @@ type Config struct {
 	SysInterval time.Duration `toml:"sys_interval"`
 	// Sockets are those that systemd opened, by name, see listen.Sockets.
 	Sockets map[string]net.Listener `toml:"-"`
+	// Identity is the gateway's name in the paths of messages that go through
+	// several; each has another, and keeps it. "" makes one up.
+	Identity string `toml:"-"`
 	// disk is the file system below Dir; nil is the machine's.
 	disk vfs.FS
 	// Version is what $SYS/broker/version says of the gateway.
@@ -131,6 +135,7 @@ func (c Config) Validate() error {
 			errs = append(errs, fmt.Errorf("listener[%d].allow_anonymous: as it is, nobody may connect to %s: set it, or access.password_file, or identity", i, l.Address))
 		}
 	}
+	errs = append(errs, validateBridges(c.Bridges)...)
 	if c.MaxPacket < leastPacket || c.MaxPacket > mostPacket {
 		errs = append(errs, fmt.Errorf("broker.max_packet: %d is not in %d to %d", c.MaxPacket, leastPacket, mostPacket))
 	}
@@ -176,7 +181,7 @@ func (c Config) Check() error {
 		}
 		errs = append(errs, inListener(i, err))
 	}
-	return errors.Join(errs...)
+	return errors.Join(append(errs, checkBridges(c.Bridges))...)
 }
 
 // anonymous reports whether a listener lets in clients that do not say who they

@@ -23,6 +23,9 @@ func (c *conn) connect(pk packets.Packet) packets.Packet {
 	c.version = pk.ProtocolVersion
 	c.patience = patience(pk.Connect.Keepalive)
 	c.will = takeWill(&pk)
+	if c.will != nil && filterMatches(bridgeState, c.will.packet.TopicName) {
+		c.bridge = true // of a Mosquitto with try_private off, or one that speaks MQTT 5
+	}
 	if pk.Connect.PasswordFlag && len(pk.Connect.Password) == 0 {
 		pk.Connect.PasswordFlag = false // an empty password is one (MQTT 5, 3.1.3.6)
 	}

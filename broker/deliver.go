@@ -110,7 +110,7 @@ func (b *Broker) recipient(id string) *conn {
 // forSubscriber makes out what c's client is sent of a message by r, and reports
 // whether that is anything.
 func forSubscriber(c *conn, r route, out *packets.Packet) bool {
-	if r.sub.NoLocal && out.Origin == r.client || !c.rights.mayRead(out.TopicName) {
+	if r.sub.NoLocal && out.Origin == r.client || !c.rights.mayRead(out.TopicName) || !c.session.out.broker.sendPath(c, r.sub, out) {
 		return false
 	}
 	out.FixedHeader.Retain = out.FixedHeader.Retain && (r.sub.FwdRetainedFlag || r.sub.RetainAsPublished) // MQTT 5, 3.3.1.3

@@ -143,7 +143,7 @@ func (h *hook) OnSubscribe(cl *mqtt.Client, pk packets.Packet) packets.Packet {
 			continue
 		}
 		if c.bridge && !mqtt.IsSharedFilter(f.Filter) {
-			f.NoLocal, f.FwdRetainedFlag = true, true
+			f.NoLocal, f.RetainAsPublished = true, true
 		}
 		_, existed := cl.State.Subscriptions.Get(f.Filter)
 		c.replay.ask(f, existed)

@@ -36,7 +36,11 @@ type listener struct {
 	anonymous    bool                  // lets in clients that do not say who they are
 	certificates *listen.Certificates  // nil without TLS
 	failure      atomic.Pointer[error] // why no connections can be taken now
+	bridge       bool                  // for the gateway's own bridges, in memory
 }
+
+// bridgeListener is where the gateway's own bridges connect.
+var bridgeListener = &listener{settings: Listener{Address: "bridges"}, bridge: true}
 
 // Listen reads the files that the settings name, and what is stored, and binds all listeners, so
 // that a mistake in one, or a port that is taken, is known before anything else

@@ -31,7 +31,8 @@ func (b *Broker) publish(c *conn, pk packets.Packet) error {
 	if code := b.resolve(c, &pk); code != packets.CodeSuccess {
 		return b.disconnect(c.client, code)
 	}
-	if pk.FixedHeader.Qos == 0 && !b.isResult(pk.TopicName) && !b.ending() && !b.mustWait(c, &pk) {
+	looped := b.receivePath(c, &pk)
+	if pk.FixedHeader.Qos == 0 && !looped && !b.isResult(pk.TopicName) && !b.ending() && !b.mustWait(c, &pk) {
 		b.pass(c, &pk)
 		return nil
 	}
@@ -49,6 +50,11 @@ func (b *Broker) publish(c *conn, pk packets.Packet) error {
 		return nil
 	case tooMany:
 		return b.disconnect(c.client, packets.ErrReceiveMaximum)
+	}
+	if looped {
+		b.count.looped.Add(1)
+		b.settleNow(in, nil)
+		return nil
 	}
 	b.route(in, c.rights, message(&pk, c.rights))
 	return nil

@@ -85,6 +85,19 @@ func (b *Broker) replay(c *conn) {
 	}
 }
 
+// replayed reports whether nothing that was retained is still to be sent to a
+// client.
+func (b *Broker) replayed(id string) bool {
+	cl, ok := b.server.Clients.Get(id)
+	if !ok {
+		return false
+	}
+	c := cl.Net.Conn.(*conn)
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return !c.replay.running
+}
+
 // retainedTopics lists the topics with a retained message that filter matches.
 // The library finds no "a" for "a/#", and finds "$x" for "#" (topics.go:535 in
 // v2.7.9), and looks without a lock at what retain changes.

@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"strings"
 	"sync/atomic"
 	"time"
 
@@ -111,7 +112,7 @@ func (b *Broker) begin(number uint64, r sessionRecord) *mqtt.Client {
 	cl.Properties.ProtocolVersion = r.version
 	cl.Properties.Props.SessionExpiryInterval = r.expiry
 	cl.Stop(packets.ErrServerShuttingDown)
-	c := &conn{session: s, client: cl, ended: true, rights: rights{user: r.user, client: r.client, local: r.local, access: &b.access}}
+	c := &conn{session: s, client: cl, ended: true, rights: rights{user: r.user, client: r.client, local: r.local, all: strings.HasPrefix(r.client, bridgePrefix), access: &b.access}}
 	c.moved.L = &c.mu
 	cl.Net.Conn = c
 	if s.will != nil {

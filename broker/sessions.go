@@ -2,6 +2,7 @@ package broker
 
 import (
 	"slices"
+	"strings"
 	"time"
 
 	mqtt "github.com/mochi-mqtt/server/v2"
@@ -168,6 +169,9 @@ func (b *Broker) expire(now time.Time) {
 		if !s.ends.IsZero() && !now.Before(s.ends) {
 			over = append(over, s)
 			continue
+		}
+		if strings.HasPrefix(s.id, bridgePrefix) {
+			continue // it is not for a crowd to push out
 		}
 		away = append(away, s)
 		if s.will != nil && !now.Before(s.will.due) {

@@ -32,6 +32,8 @@ type Stats struct {
 	Denied          int64 // publishes that access control refused
 	Dropped         int64 // deliveries of QoS 0 lost because their client did not read
 	InflightDropped int64 // deliveries of QoS 1 and 2 lost because their client's queue was full
+	Looped          int64 // messages that came back over other brokers, and were not taken again
+	NotBridged      int64 // deliveries to other brokers, not made as they could have gone round
 	NotRetained     int64 // retained messages of clients that were not kept, for want of room
 	SlowConsumers   int64 // clients closed because they did not read
 	Refused         int64 // connections beyond max_connections
@@ -59,6 +61,7 @@ type counters struct {
 	refusedAddress, refusedProxies             atomic.Int64
 	refusedPackets, refusedTopics              atomic.Int64
 	connectTimeouts, slowedByRate              atomic.Int64
+	looped, notBridged                         atomic.Int64
 	calm                                       atomic.Bool // waiting was at most calmOut
 }
 
@@ -99,6 +102,8 @@ func (b *Broker) Stats() Stats {
 		Denied:          b.count.denied.Load(),
 		Dropped:         b.count.dropped.Load(),
 		InflightDropped: atomic.LoadInt64(&info.InflightDropped),
+		Looped:          b.count.looped.Load(),
+		NotBridged:      b.count.notBridged.Load(),
 		NotRetained:     b.count.notRetained.Load(),
 		SlowConsumers:   b.count.slow.Load(),
 		Refused:         b.count.refused.Load(),

@@ -16,6 +16,9 @@ const (
 	ownRoot = "$SYS/gateway/broker/"
 )
 
+// bridgeRoot is where it publishes those of its bridges.
+const bridgeRoot = "$SYS/gateway/bridge/"
+
 // sysQoS is the quality of service of $SYS messages (SYS_TREE_QOS in
 // Mosquitto's src/sys_tree.c).
 const sysQoS = 2
@@ -84,6 +87,11 @@ func (s *sys) update(now time.Time) {
 	}
 	for _, f := range own(st) {
 		s.publish(ownRoot+f.name, strconv.FormatInt(f.value, 10))
+	}
+	for _, bridge := range s.broker.Bridges() {
+		for _, f := range bridge.figures() {
+			s.publish(bridgeRoot+f.name, strconv.FormatInt(f.value, 10))
+		}
 	}
 }
 

@@ -27,6 +27,7 @@ type Settings struct {
 	Listener []broker.Listener `toml:"listener"`
 	Access   broker.Access     `toml:"access"`
 	Broker   BrokerSettings    `toml:"broker"`
+	Bridge   []broker.Bridge   `toml:"bridge"`
 	Nagios   *nagios.Config    `toml:"nagios"`
 	Icinga   *icinga.Config    `toml:"icinga"`
 	Web      web.Config        `toml:"web"`
@@ -147,6 +148,7 @@ func (s Settings) broker() broker.Config {
 	return broker.Config{
 		Listeners:      s.Listener,
 		Access:         s.Access,
+		Bridges:        s.Bridge,
 		MaxPacket:      int(s.Broker.MaxPacket),
 		MaxConnections: s.Broker.MaxConnections,
 		ConnectTimeout: s.Broker.ConnectTimeout,
