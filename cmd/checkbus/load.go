@@ -182,10 +182,17 @@ func lineOf(text string, at []string) int {
 	return 0
 }
 
+// fieldByTag finds the field for a key, in embedded structs too.
 func fieldByTag(v reflect.Value, name string) (reflect.Value, bool) {
 	for i := range v.NumField() {
-		if v.Type().Field(i).Tag.Get("toml") == name {
+		field := v.Type().Field(i)
+		if field.Tag.Get("toml") == name {
 			return v.Field(i), true
+		}
+		if field.Anonymous {
+			if inner, ok := fieldByTag(v.Field(i), name); ok {
+				return inner, true
+			}
 		}
 	}
 	return reflect.Value{}, false
