@@ -32,6 +32,7 @@ type Message struct {
 	Dup      bool   // the client may have sent it before
 	Retain   bool
 	Will     bool
+	Held     bool // given to accept again, and refused to nobody, when it cannot be stored
 }
 
 // A Broker is an MQTT server. Call Handle, Listen and Run once each, in this
@@ -59,6 +60,7 @@ type Broker struct {
 	retained  retainedSizes
 	backlogs  backlogs
 	crowd     crowd
+	outside   *outside // nil: there is none
 
 	acceptFailed, panicked, slowed, loginRefused, handshakeFailed, retainRefused seldom
 
@@ -92,6 +94,12 @@ func New(cfg Config, log *slog.Logger) (*Broker, error) {
 	})
 	if err := b.server.AddHook(&hook{b: b}, nil); err != nil {
 		return nil, fmt.Errorf("broker: %w", err)
+	}
+	if cfg.Subscribe != nil {
+		var err error
+		if b.outside, err = newOutside(*cfg.Subscribe, b); err != nil {
+			return nil, err
+		}
 	}
 	return b, nil
 }
@@ -140,6 +148,10 @@ func (b *Broker) Run(ctx context.Context) error {
 	finishing.Go(b.keepTime)
 	finishing.Go(b.watchCertificates)
 	finishing.Go(b.publishSys)
+	var subscribing sync.WaitGroup
+	if b.outside != nil {
+		subscribing.Go(func() { b.outside.run(ctx) })
+	}
 	for _, ln := range b.listeners {
 		accepting.Go(func() { b.acceptFrom(ln) })
 		b.log.Info("listening", "address", ln.Addr().String(), "transport", ln.settings.transport())
@@ -149,6 +161,7 @@ func (b *Broker) Run(ctx context.Context) error {
 	close(b.stopping)
 	b.closeListeners()
 	accepting.Wait()
+	subscribing.Wait()
 	b.drain()
 	b.closeConns()
 	b.clients.Wait()

@@ -31,6 +31,8 @@ type Config struct {
 	// SysInterval is how often the figures below $SYS are published, 1 s or
 	// more; 0 is never.
 	SysInterval time.Duration `toml:"sys_interval"`
+	// Subscribe is an outside broker; nil is none.
+	Subscribe *Subscribe `toml:"subscribe"`
 	// Version is what $SYS/broker/version says of the gateway.
 	Version string `toml:"-"`
 }
@@ -84,6 +86,9 @@ func (c Config) Validate() error {
 	if c.SysInterval != 0 && c.SysInterval < time.Second {
 		errs = append(errs, fmt.Errorf("broker.sys_interval: %v is neither 0s nor 1s or more", c.SysInterval))
 	}
+	if c.Subscribe != nil {
+		errs = append(errs, c.Subscribe.Validate())
+	}
 	return errors.Join(errs...)
 }
 
@@ -98,6 +103,9 @@ func (c Config) Check() error {
 			err = certs.validNow()
 		}
 		errs = append(errs, inListener(i, err))
+	}
+	if c.Subscribe != nil {
+		errs = append(errs, c.Subscribe.Check())
 	}
 	return errors.Join(errs...)
 }

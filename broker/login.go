@@ -24,6 +24,7 @@ var (
 	refuseCertificate = &refusal{packets.Code{Code: 0x86, Reason: "the client certificate names no user"}, refusePassword.v3}
 	refuseTooOften    = &refusal{packets.ErrConnectionRateExceeded, packets.Err3ServerUnavailable.Code}
 	refuseBusy        = &refusal{packets.ErrServerBusy, packets.Err3ServerUnavailable.Code}
+	refuseItself      = &refusal{packets.Code{Code: packets.ErrClientIdentifierNotValid.Code, Reason: "the gateway subscribes to itself"}, packets.Err3ClientIdentifierNotValid.Code}
 )
 
 // hashers is how many passwords are checked at once on so many processors: half
@@ -35,6 +36,9 @@ func hashers(processors int) int { return max(1, min(4, processors/2)) }
 // may take a while, and runs on the client's own goroutine.
 func (b *Broker) login(c *conn, client string, pk packets.Packet) *refusal {
 	c.rights = rights{client: client, local: c.isLocal(), access: &b.access}
+	if b.outside != nil && client == b.outside.membership.ClientID {
+		return refuseItself // else each message would come back for ever
+	}
 	user := ""
 	if pk.Connect.UsernameFlag {
 		user = string(pk.Connect.Username)

@@ -148,7 +148,7 @@ func (b *Broker) disconnect(cl *mqtt.Client, code packets.Code) error {
 }
 
 // Publish hands a message of the gateway itself to its subscribers, with QoS 1,
-// and keeps it for later ones when retain is set; an empty payload then removes
+// and to the outside broker, and keeps it for later ones when retain is set; an empty payload then removes
 // what was kept. It waits at most a little, for a subscriber that reads what it
 // is sent but has fallen behind. accept does not see the message, whatever its
 // topic. payload is not to be changed afterwards. The error is about the topic.
@@ -159,9 +159,13 @@ func (b *Broker) Publish(topic string, payload []byte, retain bool) error {
 	case strings.Count(topic, "/") > maxLevels:
 		return fmt.Errorf("publish: topic %.40q... has more than %d levels", topic, maxLevels)
 	}
-	return b.deliver(&packets.Packet{
+	err := b.deliver(&packets.Packet{
 		FixedHeader: packets.FixedHeader{Type: packets.Publish, Qos: 1, Retain: retain},
 		TopicName:   topic,
 		Payload:     payload,
 	}, "", 5)
+	if b.outside != nil {
+		b.outside.tell(topic, payload, retain)
+	}
+	return err
 }

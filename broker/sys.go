@@ -78,6 +78,9 @@ func (s *sys) update(now time.Time) {
 	for _, f := range totals(st) {
 		s.say(f.name, strconv.FormatInt(f.value, 10))
 	}
+	if st.Subscribe != nil {
+		s.updateSubscribe(st.Subscribe)
+	}
 }
 
 // A figure is a topic below $SYS/broker and its value.
@@ -132,14 +135,17 @@ func totals(st Stats) []figure {
 // say publishes a value that is not published yet. Unlike Mosquitto, which
 // leaves a load alone that changes by less than 0.01 at a time and so never
 // comes down to 0.00, it compares with what subscribers were told.
-func (s *sys) say(name, value string) {
-	if s.said[name] == value {
+func (s *sys) say(name, value string) { s.sayOn(sysRoot+name, value) }
+
+// sayOn is say on any topic.
+func (s *sys) sayOn(topic, value string) {
+	if s.said[topic] == value {
 		return
 	}
-	s.said[name] = value
+	s.said[topic] = value
 	_ = s.broker.deliver(&packets.Packet{
 		FixedHeader: packets.FixedHeader{Type: packets.Publish, Qos: sysQoS, Retain: true},
-		TopicName:   sysRoot + name,
+		TopicName:   topic,
 		Payload:     []byte(value),
 	}, "", 5) // the gateway's own are always kept
 }

@@ -28,6 +28,9 @@ func runCheckConfig(args []string, out, log io.Writer) error {
 	fmt.Fprintf(out, "spool     up to %v\n", s.Spool.MaxSize)
 	fmt.Fprintf(out, "access    %s\n", s.Access)
 	errs := []error{s.broker().Check()}
+	if s.Subscribe != nil {
+		fmt.Fprintf(out, "subscribe %s\n", s.Subscribe.Describe(s.Results.Root))
+	}
 	if s.Nagios != nil {
 		way := "plain command lines"
 		if s.Nagios.BatchDir != "" {

@@ -16,17 +16,18 @@ import (
 )
 
 // Settings are all that the settings file may say. A table that is nil is not
-// there: no such core.
+// there: no such core, or no outside broker.
 type Settings struct {
-	DataDir  string            `toml:"data_dir"`
-	Log      LogSettings       `toml:"log"`
-	Results  ResultSettings    `toml:"results"`
-	Spool    SpoolSettings     `toml:"spool"`
-	Listener []broker.Listener `toml:"listener"`
-	Access   broker.Access     `toml:"access"`
-	Broker   BrokerSettings    `toml:"broker"`
-	Nagios   *nagios.Config    `toml:"nagios"`
-	Icinga   *icinga.Config    `toml:"icinga"`
+	DataDir   string            `toml:"data_dir"`
+	Log       LogSettings       `toml:"log"`
+	Results   ResultSettings    `toml:"results"`
+	Spool     SpoolSettings     `toml:"spool"`
+	Listener  []broker.Listener `toml:"listener"`
+	Access    broker.Access     `toml:"access"`
+	Broker    BrokerSettings    `toml:"broker"`
+	Subscribe *broker.Subscribe `toml:"subscribe"`
+	Nagios    *nagios.Config    `toml:"nagios"`
+	Icinga    *icinga.Config    `toml:"icinga"`
 }
 
 // LogSettings say what is logged, on standard error.
@@ -59,16 +60,17 @@ type BrokerSettings struct {
 // defaults are the settings of a gateway that was told nothing: a broker on
 // loopback, and no core.
 func defaults() Settings {
-	icingaDefaults := icinga.Defaults()
+	icingaDefaults, subscribeDefaults := icinga.Defaults(), broker.DefaultSubscribe()
 	return Settings{
-		DataDir:  defaultDataDir(),
-		Log:      LogSettings{Level: slog.LevelInfo, Format: "text"},
-		Results:  ResultSettings{Root: "nagios", MaxPayload: 256 << 10, MaxReason: 16 << 10, MaxObjects: 1_000_000},
-		Spool:    SpoolSettings{MaxSize: 1 << 30},
-		Listener: []broker.Listener{{Address: "127.0.0.1:1883"}},
-		Broker:   BrokerSettings{MaxPacket: 2_000_000, MaxConnections: 10_000, SysInterval: 10 * time.Second},
-		Nagios:   &nagios.Config{},
-		Icinga:   &icingaDefaults,
+		DataDir:   defaultDataDir(),
+		Log:       LogSettings{Level: slog.LevelInfo, Format: "text"},
+		Results:   ResultSettings{Root: "nagios", MaxPayload: 256 << 10, MaxReason: 16 << 10, MaxObjects: 1_000_000},
+		Spool:     SpoolSettings{MaxSize: 1 << 30},
+		Listener:  []broker.Listener{{Address: "127.0.0.1:1883"}},
+		Broker:    BrokerSettings{MaxPacket: 2_000_000, MaxConnections: 10_000, SysInterval: 10 * time.Second},
+		Subscribe: &subscribeDefaults,
+		Nagios:    &nagios.Config{},
+		Icinga:    &icingaDefaults,
 	}
 }
 
@@ -98,6 +100,9 @@ func readSettings(path string) (Settings, error) {
 			return s, err
 		}
 	}
+	if !set["subscribe"] {
+		s.Subscribe = nil
+	}
 	if !set["nagios"] {
 		s.Nagios = nil
 	}
@@ -112,7 +117,7 @@ func readSettings(path string) (Settings, error) {
 }
 
 func (s Settings) broker() broker.Config {
-	return broker.Config{
+	c := broker.Config{
 		Listeners:      s.Listener,
 		Access:         s.Access,
 		MaxPacket:      int(s.Broker.MaxPacket),
@@ -120,6 +125,12 @@ func (s Settings) broker() broker.Config {
 		SysInterval:    s.Broker.SysInterval,
 		Version:        version(),
 	}
+	if s.Subscribe != nil {
+		outside := *s.Subscribe
+		outside.Dir = s.DataDir
+		c.Subscribe = &outside
+	}
+	return c
 }
 
 // Validate names every mistake by its key.
@@ -132,6 +143,12 @@ func (s Settings) Validate() error {
 		errs = append(errs, fmt.Errorf("log.format: %q is neither text nor json", s.Log.Format))
 	}
 	errs = append(errs, s.Results.Validate(), s.Spool.Validate(), s.broker().Validate())
+	if s.Subscribe != nil {
+		errs = append(errs, s.Subscribe.CheckRoot(s.Results.Root))
+		if s.Results.MaxPayload >= s.Broker.MaxPacket {
+			errs = append(errs, fmt.Errorf("results.max_payload: %v is not less than broker.max_packet (%v), beyond which messages of an outside broker are cut", s.Results.MaxPayload, s.Broker.MaxPacket))
+		}
+	}
 	if s.Nagios != nil {
 		errs = append(errs, s.Nagios.Validate())
 	}

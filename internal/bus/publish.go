@@ -3,6 +3,7 @@ package bus
 import (
 	"encoding/json"
 
+	"checkbus/broker"
 	"checkbus/checks"
 )
 
@@ -11,7 +12,6 @@ const (
 	stateRoot    = "checkbus/state"
 	eventRoot    = "checkbus/event"
 	rejectedRoot = "checkbus/rejected"
-	statusTopic  = "checkbus/status"
 )
 
 // refuse tells of a refused message: on its topic, in the journal and in a
@@ -52,7 +52,7 @@ func (b *Bus) observe(results []checks.Result) {
 // PublishStatus says on checkbus/status that the gateway is online, or that it
 // leaves.
 func (b *Bus) PublishStatus(state string) {
-	b.publish(statusTopic, map[string]string{"state": state}, true)
+	b.publish(broker.StatusTopic, map[string]string{"state": state}, true)
 }
 
 func (b *Bus) publish(topic string, value any, retain bool) {

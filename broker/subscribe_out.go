@@ -1,0 +1,195 @@
+package broker
+
+import (
+	"sync"
+	"time"
+
+	paho "github.com/eclipse/paho.mqtt.golang"
+)
+
+const (
+	// mostWaiting and mostWaitingBytes bound what waits to be published at an
+	// outside broker and is not retained. The oldest are dropped.
+	mostWaiting      = 10_000
+	mostWaitingBytes = 8 << 20
+	// publishWindow is how many messages may be unacknowledged by the outside
+	// broker: as many as Mosquitto has with a client (max_inflight_messages).
+	publishWindow = 20
+)
+
+// An outgoing is a message of the gateway's own for an outside broker.
+type outgoing struct {
+	topic   string // here
+	payload []byte
+	retain  bool
+}
+
+// An outbox holds what an outside broker has not been told: messages in their
+// order, and of each retained topic that it has changed.
+type outbox struct {
+	mu      sync.Mutex
+	waiting []outgoing // not retained, oldest first
+	bytes   int        // of payloads in waiting
+	changed map[string]struct{}
+	order   []string // of changed
+	dropped int64
+
+	work chan struct{} // has an element when something was added
+}
+
+func newOutbox() *outbox {
+	return &outbox{changed: map[string]struct{}{}, work: make(chan struct{}, 1)}
+}
+
+// add takes a message. It does not block.
+func (o *outbox) add(topic string, payload []byte, retain bool) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if retain {
+		o.change(topic)
+	} else {
+		o.waiting = append(o.waiting, outgoing{topic: topic, payload: payload})
+		o.bytes += len(payload)
+		o.trim()
+	}
+	signal(o.work)
+}
+
+// change notes that topic's retained message is to be published; o.mu is held.
+func (o *outbox) change(topic string) {
+	if _, already := o.changed[topic]; !already {
+		o.changed[topic] = struct{}{}
+		o.order = append(o.order, topic)
+	}
+}
+
+// trim drops the oldest messages beyond the bounds; o.mu is held.
+func (o *outbox) trim() {
+	n := 0
+	for len(o.waiting)-n > mostWaiting || o.bytes > mostWaitingBytes && len(o.waiting)-n > 1 {
+		o.bytes -= len(o.waiting[n].payload)
+		o.waiting[n] = outgoing{}
+		n++
+	}
+	o.waiting = o.waiting[n:]
+	o.dropped += int64(n)
+}
+
+// next takes a message out: those in order first. Of a retained one it has the
+// topic only.
+func (o *outbox) next() (outgoing, bool) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	switch {
+	case len(o.waiting) > 0:
+		m := o.waiting[0]
+		o.waiting[0] = outgoing{}
+		o.waiting = o.waiting[1:]
+		o.bytes -= len(m.payload)
+		return m, true
+	case len(o.order) > 0:
+		topic := o.order[0]
+		o.order = o.order[1:]
+		delete(o.changed, topic)
+		return outgoing{topic: topic, retain: true}, true
+	}
+	return outgoing{}, false
+}
+
+// giveBack takes back messages, in order, that the outside broker may not have
+// got.
+func (o *outbox) giveBack(messages []outgoing) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	var first []outgoing
+	for _, m := range messages {
+		if m.retain {
+			o.change(m.topic)
+			continue
+		}
+		first = append(first, m)
+		o.bytes += len(m.payload)
+	}
+	o.waiting = append(first, o.waiting...)
+	o.trim()
+}
+
+// size is how many messages wait, and how many were dropped.
+func (o *outbox) size() (waiting int, dropped int64) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return len(o.waiting) + len(o.order), o.dropped
+}
+
+// tell takes a message of the gateway's own. It does not block.
+func (s *outside) tell(topic string, payload []byte, retain bool) {
+	if s.cfg.Publish && within("checkbus", topic) {
+		s.out.add(topic, payload, retain)
+	}
+}
+
+// refresh prepares what a broker may not know any more: that the gateway is
+// there, and, after it has lost its session, all retained messages.
+func (s *outside) refresh(all bool) {
+	if !s.cfg.Publish {
+		return
+	}
+	s.out.add(StatusTopic, nil, true)
+	if !all {
+		return
+	}
+	for _, topic := range s.broker.retainedTopics("checkbus/#") {
+		s.out.add(topic, nil, true)
+	}
+}
+
+// send publishes what is in the outbox until the connection ends. Once leave is
+// closed it ends when all is published, or after flushTimeout.
+func (s *outside) send(l *outsideLink, leave <-chan struct{}) {
+	var sent []outgoing // not acknowledged
+	var tokens []paho.Token
+	defer func() { s.out.giveBack(sent) }()
+	var late <-chan time.Time
+	for {
+		for len(sent) < publishWindow {
+			m, ok := s.out.next()
+			if !ok {
+				break
+			}
+			sent = append(sent, m)
+			tokens = append(tokens, s.publish(l, m))
+		}
+		var first <-chan struct{}
+		if len(sent) > 0 {
+			first = tokens[0].Done()
+		} else if late != nil {
+			return
+		}
+		select {
+		case <-first:
+			if err := tokens[0].Error(); err != nil {
+				l.end(err)
+				return
+			}
+			s.published.Add(1)
+			sent, tokens = sent[1:], tokens[1:]
+		case <-s.out.work:
+		case <-leave:
+			leave, late = nil, time.After(flushTimeout)
+		case <-late:
+			return
+		case <-l.lost:
+			return
+		}
+	}
+}
+
+// publish sends m, with the newest payload where it is retained.
+func (s *outside) publish(l *outsideLink, m outgoing) paho.Token {
+	if m.retain {
+		if kept, ok := s.broker.server.Topics.Retained.Get(m.topic); ok {
+			m.payload = kept.Payload
+		}
+	}
+	return l.client.Publish(s.cfg.outgoing(m.topic, s.membership.ClientID), 1, m.retain, m.payload)
+}
