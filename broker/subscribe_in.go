@@ -64,6 +64,15 @@ func newIntake() *intake {
 	return &intake{open: map[uint16]*foreign{}, room: make(chan struct{}, 1), work: make(chan struct{}, 1)}
 }
 
+func isClosed(c <-chan struct{}) bool {
+	select {
+	case <-c:
+		return true
+	default:
+		return false
+	}
+}
+
 // signal puts an element into a channel that has room for one.
 func signal(c chan struct{}) {
 	select {
@@ -123,12 +132,13 @@ func (t *intake) renew() {
 	t.lately = ring{}
 }
 
-// take gives f its place in the queue, unless the intake is closed. again says
-// that f was taken before, and is only to be acknowledged.
-func (t *intake) take(f *foreign) (again bool) {
+// take gives f its place in the queue, unless the intake or lost is closed: the
+// next connection may have brought f already. again says that f was taken before,
+// and is only to be acknowledged.
+func (t *intake) take(f *foreign, lost <-chan struct{}) (again bool) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	if t.closed {
+	if t.closed || isClosed(lost) {
 		return false
 	}
 	id := f.message.PacketID

@@ -225,7 +225,7 @@ func (s *outside) receive(l *outsideLink, m paho.Message) {
 		l.end(errWaitsTooLong)
 		return
 	}
-	if s.in.take(f) {
+	if s.in.take(f, l.lost) {
 		s.redelivered.Add(1)
 	}
 }
