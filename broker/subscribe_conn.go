@@ -13,7 +13,7 @@ import (
 
 const (
 	// outsideWrite is how long an outside broker may take nothing off the wire.
-	outsideWrite = 30 * time.Second
+	outsideWrite = 10 * time.Second
 	// mostAnswer is the most that follows the fixed header of what a broker
 	// sends to one who subscribes to one filter at a time, but for messages.
 	mostAnswer = 3

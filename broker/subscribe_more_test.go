@@ -88,7 +88,7 @@ func TestAnOutsideBrokerOverTLSWithPasswordAndCertificate(t *testing.T) {
 		s.CA, s.Cert, s.Key, s.ServerName = authority.File, mine, mineKey, "emqx"
 		s.Username, s.PasswordFile = "checkbus", secret
 	}))
-	eventually(t, "the password is refused", func() bool { return strings.Contains(g.log.String(), "outside broker not reached") })
+	eventually(t, "the password is refused", func() bool { return strings.Contains(g.log.String(), "outside broker away") })
 	if err := os.WriteFile(secret, []byte("pass word\n"), 0o600); err != nil {
 		t.Fatal(err)
 	}

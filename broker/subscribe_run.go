@@ -69,7 +69,7 @@ func (s *outside) run(ctx context.Context) {
 			err = s.serve(ctx, nc, address)
 		}
 		if ctx.Err() == nil && !s.down {
-			s.broker.log.Warn("outside broker not reached", "address", address, "err", err)
+			s.broker.log.Warn("outside broker away", "address", address, "err", err)
 			s.down = true
 		}
 	}
@@ -128,7 +128,7 @@ func (s *outside) options(l *outsideLink, nc net.Conn) (*paho.ClientOptions, err
 	})
 	o.SetProtocolVersion(4).SetClientID(s.membership.ClientID).SetUsername(s.cfg.Username).SetPassword(password)
 	o.SetCleanSession(false).SetAutoReconnect(false).SetAutoAckDisabled(true)
-	o.SetKeepAlive(outsideKeepAlive).SetPingTimeout(outsideAnswer).SetConnectTimeout(outsideAnswer)
+	o.SetKeepAlive(outsideKeepAlive).SetPingTimeout(outsideAnswer).SetConnectTimeout(outsideAnswer).SetWriteTimeout(outsideWrite)
 	o.SetDefaultPublishHandler(func(_ paho.Client, m paho.Message) { s.receive(l, m) })
 	o.SetConnectionLostHandler(func(_ paho.Client, err error) { l.end(err) })
 	if s.cfg.Publish {
