@@ -2,6 +2,7 @@ package broker
 
 import (
 	"fmt"
+	"maps"
 	"net"
 	"os"
 	"os/exec"
@@ -9,6 +10,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"checkbus/internal/mqtttest"
 	"checkbus/internal/realtest"
@@ -203,6 +205,24 @@ func TestAGatewayDoesNotSubscribeToItself(t *testing.T) {
 	address := realtest.FreeAddr(t)
 	g := start(t, from(t, "mqtt://"+address), func(c *Config) { c.Listeners[0].Address = address })
 	eventually(t, "it is refused", func() bool { return strings.Contains(g.log.String(), "subscribes to itself") })
+}
+
+func TestFiguresOfTheOutsideBrokerArePublished(t *testing.T) {
+	outside := realtest.StartMosquitto(t)
+	g := start(t, from(t, "mqtt://"+outside.Addr), func(c *Config) { c.SysInterval = time.Second })
+	g.subscribed()
+	numbered(mqtttest.Dial(t, outside.Addr, mqtttest.Options{ID: "host"}), 0, 10)
+	sub := g.dial(mqtttest.Options{ID: "watcher"})
+	sub.Subscribe(subscribeRoot+"#", 0)
+	want := map[string]string{
+		"up": "1", "connections": "1", "received": "10", "redelivered": "0", "acknowledged": "10", "held": "0",
+		"published": "1", "waiting": "0", "dropped": "0",
+	}
+	got := map[string]string{}
+	for !maps.Equal(got, want) {
+		p := sub.Next(mqtttest.PUBLISH)
+		got[strings.TrimPrefix(p.Topic(), subscribeRoot)] = p.Payload()
+	}
 }
 
 func TestMistakesOfAnOutsideBrokerAreNamedByTheirKey(t *testing.T) {

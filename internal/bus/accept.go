@@ -2,6 +2,7 @@ package bus
 
 import (
 	"encoding/binary"
+	"errors"
 	"fmt"
 	"time"
 
@@ -130,8 +131,8 @@ func (a *admission) admit() {
 // answer to the publisher.
 func (a *admission) settle(disk error) error {
 	b := a.bus
-	if disk != nil && a.message.Held {
-		return disk
+	if disk != nil && a.message.Held && !errors.Is(disk, checks.ErrInvalid) {
+		return disk // it comes again
 	}
 	a.tell()
 	if disk != nil {
