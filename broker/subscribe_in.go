@@ -64,6 +64,7 @@ func newIntake() *intake {
 	return &intake{open: map[uint16]*foreign{}, room: make(chan struct{}, 1), work: make(chan struct{}, 1)}
 }
 
+// isClosed reports whether c, on which nothing is sent, is closed.
 func isClosed(c <-chan struct{}) bool {
 	select {
 	case <-c:
@@ -84,9 +85,15 @@ func signal(c chan struct{}) {
 // wait blocks until there is room for a payload of size bytes, or for readPatience,
 // and reports whether there is: not when lost is closed.
 func (t *intake) wait(size int, lost <-chan struct{}) bool {
+	if t.fits(size) {
+		return true
+	}
 	timeout := time.NewTimer(readPatience)
 	defer timeout.Stop()
 	for !t.fits(size) {
+		if isClosed(lost) {
+			return false // and leaves room to ready
+		}
 		select {
 		case <-t.room:
 		case <-timeout.C:
@@ -189,9 +196,9 @@ func (t *intake) due(now time.Time) (offers []*foreign, wait time.Duration, over
 	return offers, wait, false
 }
 
-// verdict takes accept's verdict on f. turned says that nothing can be stored
-// since now, or again can.
-func (t *intake) verdict(f *foreign, err error, now time.Time) (turned bool) {
+// verdict takes accept's verdict on f. began and ended tell of the time in which
+// nothing can be stored.
+func (t *intake) verdict(f *foreign, err error, now time.Time) (began, ended bool) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	t.offered--
@@ -206,13 +213,13 @@ func (t *intake) verdict(f *foreign, err error, now time.Time) (turned bool) {
 			t.pause = min(max(2*t.pause, leastHold), mostHold)
 			t.notUntil = now.Add(t.pause)
 		}
-		turned, t.failing = !t.failing, true
+		began, t.failing = !t.failing, true
 	case t.probing:
-		turned, t.failing, t.pause = true, false, 0
+		ended, t.failing, t.pause = true, false, 0
 	}
 	t.probing = false
 	signal(t.work)
-	return turned
+	return began, ended
 }
 
 // settled returns those at the head of the queue that can be acknowledged now.

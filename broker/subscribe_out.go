@@ -19,48 +19,52 @@ const (
 
 // An outgoing is a message of the gateway's own for an outside broker.
 type outgoing struct {
+	number  int64  // in the order of publishing
 	topic   string // here
-	payload []byte
+	payload []byte // of one that is not retained
 	retain  bool
 }
 
-// An outbox holds what an outside broker has not been told: messages in their
-// order, and of each retained topic that it has changed.
+// An outbox holds what an outside broker has not been told: messages, and of
+// each retained topic only that it has changed.
 type outbox struct {
 	mu      sync.Mutex
+	last    int64      // number
 	waiting []outgoing // not retained, oldest first
 	bytes   int        // of payloads in waiting
-	changed map[string]struct{}
-	order   []string // of changed
+	changed []outgoing // retained, oldest change first
+	topics  map[string]struct{}
 	dropped int64
 
 	work chan struct{} // has an element when something was added
 }
 
 func newOutbox() *outbox {
-	return &outbox{changed: map[string]struct{}{}, work: make(chan struct{}, 1)}
+	return &outbox{topics: map[string]struct{}{}, work: make(chan struct{}, 1)}
 }
 
 // add takes a message. It does not block.
 func (o *outbox) add(topic string, payload []byte, retain bool) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	if retain {
-		o.change(topic)
-	} else {
-		o.waiting = append(o.waiting, outgoing{topic: topic, payload: payload})
+	o.last++
+	m := outgoing{number: o.last, topic: topic, payload: payload, retain: retain}
+	if !retain {
+		o.waiting = append(o.waiting, m)
 		o.bytes += len(payload)
 		o.trim()
+	} else if m.payload = nil; o.change(topic) {
+		o.changed = append(o.changed, m)
 	}
 	signal(o.work)
 }
 
-// change notes that topic's retained message is to be published; o.mu is held.
-func (o *outbox) change(topic string) {
-	if _, already := o.changed[topic]; !already {
-		o.changed[topic] = struct{}{}
-		o.order = append(o.order, topic)
-	}
+// change notes that topic is in changed, and reports whether that is news; o.mu
+// is held.
+func (o *outbox) change(topic string) bool {
+	_, already := o.topics[topic]
+	o.topics[topic] = struct{}{}
+	return !already
 }
 
 // trim drops the oldest messages beyond the bounds; o.mu is held.
@@ -75,42 +79,41 @@ func (o *outbox) trim() {
 	o.dropped += int64(n)
 }
 
-// next takes a message out: those in order first. Of a retained one it has the
-// topic only.
-func (o *outbox) next() (outgoing, bool) {
+// next takes the oldest message or change out.
+func (o *outbox) next() (m outgoing, ok bool) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	switch {
+	case len(o.changed) > 0 && (len(o.waiting) == 0 || o.changed[0].number < o.waiting[0].number):
+		m, o.changed[0] = o.changed[0], outgoing{}
+		o.changed = o.changed[1:]
+		delete(o.topics, m.topic)
 	case len(o.waiting) > 0:
-		m := o.waiting[0]
-		o.waiting[0] = outgoing{}
+		m, o.waiting[0] = o.waiting[0], outgoing{}
 		o.waiting = o.waiting[1:]
 		o.bytes -= len(m.payload)
-		return m, true
-	case len(o.order) > 0:
-		topic := o.order[0]
-		o.order = o.order[1:]
-		delete(o.changed, topic)
-		return outgoing{topic: topic, retain: true}, true
+	default:
+		return m, false
 	}
-	return outgoing{}, false
+	return m, true
 }
 
-// giveBack takes back messages, in order, that the outside broker may not have
-// got.
+// giveBack takes back what next gave, in that order, and the outside broker may
+// not have got.
 func (o *outbox) giveBack(messages []outgoing) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	var first []outgoing
+	var waiting, changed []outgoing
 	for _, m := range messages {
-		if m.retain {
-			o.change(m.topic)
-			continue
+		if !m.retain {
+			waiting = append(waiting, m)
+			o.bytes += len(m.payload)
+		} else if o.change(m.topic) {
+			changed = append(changed, m)
 		}
-		first = append(first, m)
-		o.bytes += len(m.payload)
 	}
-	o.waiting = append(first, o.waiting...)
+	o.waiting = append(waiting, o.waiting...)
+	o.changed = append(changed, o.changed...)
 	o.trim()
 }
 
@@ -118,7 +121,7 @@ func (o *outbox) giveBack(messages []outgoing) {
 func (o *outbox) size() (waiting int, dropped int64) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	return len(o.waiting) + len(o.order), o.dropped
+	return len(o.waiting) + len(o.changed), o.dropped
 }
 
 // tell takes a message of the gateway's own. It does not block.

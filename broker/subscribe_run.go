@@ -262,13 +262,12 @@ func (s *outside) work(ended <-chan struct{}) {
 
 // judge takes accept's verdict on f.
 func (s *outside) judge(f *foreign, err error) {
-	if !s.in.verdict(f, err, time.Now()) {
-		return
-	}
-	if err == nil {
-		s.broker.log.Info("results of the outside broker are stored again")
-	} else {
+	began, ended := s.in.verdict(f, err, time.Now())
+	if began {
 		s.broker.log.Warn("results of the outside broker cannot be stored, they stay there", "err", err)
+	}
+	if ended {
+		s.broker.log.Info("results of the outside broker are stored again")
 	}
 }
 

@@ -155,8 +155,8 @@ func TestEventsAreSeenAtTheOutsideBroker(t *testing.T) {
 	}
 	sees(`checkbus/status {"state":"online"}`)
 	there.publish("nagios/web1/disk", `{"exit_code":2,"reason":"full"}`)
-	sees("checkbus/event/web1/disk ", `"state":"CRITICAL"`)
 	sees("checkbus/state/web1/disk ", `"state":"CRITICAL"`)
+	sees("checkbus/event/web1/disk ", `"state":"CRITICAL"`)
 	there.publish("nagios/web1/disk", `garbage`)
 	sees("checkbus/rejected/subscribe ", `"payload":"garbage"`)
 	if rejected := g.command("rejected"); !strings.Contains(rejected, "garbage") {
