@@ -75,11 +75,11 @@ func (s *sys) update(now time.Time) {
 	if st.MostSessions > 0 { // as in Mosquitto, not before there is one
 		s.say("clients/maximum", strconv.FormatInt(st.MostSessions, 10))
 	}
-	for _, f := range totals(st) {
-		s.say(f.name, strconv.FormatInt(f.value, 10))
-	}
 	if st.Subscribe != nil {
 		s.updateSubscribe(st.Subscribe)
+	}
+	for _, f := range totals(st) {
+		s.say(f.name, strconv.FormatInt(f.value, 10))
 	}
 }
 
@@ -132,12 +132,12 @@ func totals(st Stats) []figure {
 	}
 }
 
-// say publishes a value that is not published yet. Unlike Mosquitto, which
-// leaves a load alone that changes by less than 0.01 at a time and so never
-// comes down to 0.00, it compares with what subscribers were told.
+// say publishes a value below $SYS/broker.
 func (s *sys) say(name, value string) { s.sayOn(sysRoot+name, value) }
 
-// sayOn is say on any topic.
+// sayOn publishes a value that is not published yet. Unlike Mosquitto, which
+// leaves a load alone that changes by less than 0.01 at a time and so never
+// comes down to 0.00, it compares with what subscribers were told.
 func (s *sys) sayOn(topic, value string) {
 	if s.said[topic] == value {
 		return

@@ -18,16 +18,17 @@ import (
 // Settings are all that the settings file may say. A table that is nil is not
 // there: no such core, or no outside broker.
 type Settings struct {
-	DataDir   string            `toml:"data_dir"`
-	Log       LogSettings       `toml:"log"`
-	Results   ResultSettings    `toml:"results"`
-	Spool     SpoolSettings     `toml:"spool"`
-	Listener  []broker.Listener `toml:"listener"`
-	Access    broker.Access     `toml:"access"`
-	Broker    BrokerSettings    `toml:"broker"`
+	DataDir  string            `toml:"data_dir"`
+	Log      LogSettings       `toml:"log"`
+	Results  ResultSettings    `toml:"results"`
+	Spool    SpoolSettings     `toml:"spool"`
+	Listener []broker.Listener `toml:"listener"`
+	Access   broker.Access     `toml:"access"`
+	Broker   BrokerSettings    `toml:"broker"`
+	Nagios   *nagios.Config    `toml:"nagios"`
+	Icinga   *icinga.Config    `toml:"icinga"`
+
 	Subscribe *broker.Subscribe `toml:"subscribe"`
-	Nagios    *nagios.Config    `toml:"nagios"`
-	Icinga    *icinga.Config    `toml:"icinga"`
 }
 
 // LogSettings say what is logged, on standard error.
@@ -62,15 +63,16 @@ type BrokerSettings struct {
 func defaults() Settings {
 	icingaDefaults, subscribeDefaults := icinga.Defaults(), broker.DefaultSubscribe()
 	return Settings{
-		DataDir:   defaultDataDir(),
-		Log:       LogSettings{Level: slog.LevelInfo, Format: "text"},
-		Results:   ResultSettings{Root: "nagios", MaxPayload: 256 << 10, MaxReason: 16 << 10, MaxObjects: 1_000_000},
-		Spool:     SpoolSettings{MaxSize: 1 << 30},
-		Listener:  []broker.Listener{{Address: "127.0.0.1:1883"}},
-		Broker:    BrokerSettings{MaxPacket: 2_000_000, MaxConnections: 10_000, SysInterval: 10 * time.Second},
+		DataDir:  defaultDataDir(),
+		Log:      LogSettings{Level: slog.LevelInfo, Format: "text"},
+		Results:  ResultSettings{Root: "nagios", MaxPayload: 256 << 10, MaxReason: 16 << 10, MaxObjects: 1_000_000},
+		Spool:    SpoolSettings{MaxSize: 1 << 30},
+		Listener: []broker.Listener{{Address: "127.0.0.1:1883"}},
+		Broker:   BrokerSettings{MaxPacket: 2_000_000, MaxConnections: 10_000, SysInterval: 10 * time.Second},
+		Nagios:   &nagios.Config{},
+		Icinga:   &icingaDefaults,
+
 		Subscribe: &subscribeDefaults,
-		Nagios:    &nagios.Config{},
-		Icinga:    &icingaDefaults,
 	}
 }
 
@@ -100,14 +102,16 @@ func readSettings(path string) (Settings, error) {
 			return s, err
 		}
 	}
-	if !set["subscribe"] {
-		s.Subscribe = nil
-	}
 	if !set["nagios"] {
 		s.Nagios = nil
 	}
 	if !set["icinga"] {
 		s.Icinga = nil
+	}
+	if set["subscribe"] {
+		s.Subscribe.Dir = s.DataDir
+	} else {
+		s.Subscribe = nil
 	}
 	err := s.Validate()
 	if err != nil && path != "" {
@@ -117,20 +121,15 @@ func readSettings(path string) (Settings, error) {
 }
 
 func (s Settings) broker() broker.Config {
-	c := broker.Config{
+	return broker.Config{
 		Listeners:      s.Listener,
 		Access:         s.Access,
 		MaxPacket:      int(s.Broker.MaxPacket),
 		MaxConnections: s.Broker.MaxConnections,
 		SysInterval:    s.Broker.SysInterval,
 		Version:        version(),
+		Subscribe:      s.Subscribe,
 	}
-	if s.Subscribe != nil {
-		outside := *s.Subscribe
-		outside.Dir = s.DataDir
-		c.Subscribe = &outside
-	}
-	return c
 }
 
 // Validate names every mistake by its key.
