@@ -10,9 +10,9 @@ import (
 	"github.com/mochi-mqtt/server/v2/packets"
 )
 
-// OutsideName stands for the publisher of what comes from an outside broker,
+// outsideName stands for the publisher of what comes from an outside broker,
 // which does not tell who that was.
-const OutsideName = "subscribe"
+const outsideName = "subscribe"
 
 const (
 	// readPatience is how long the outside broker's messages may wait to be read,
@@ -263,7 +263,7 @@ func (t *intake) held() int {
 // newForeign prepares m, which its connection is to acknowledge.
 func newForeign(m paho.Message) *foreign {
 	f := &foreign{ack: m.Ack, message: Message{
-		Topic: m.Topic(), Payload: m.Payload(), Client: OutsideName, QoS: m.Qos(), PacketID: m.MessageID(),
+		Topic: m.Topic(), Payload: m.Payload(), Client: outsideName, QoS: m.Qos(), PacketID: m.MessageID(),
 		Dup: m.Duplicate(), Held: m.Qos() > 0,
 	}}
 	f.mark = mark(f.packet())

@@ -276,6 +276,6 @@ func (s *outside) settle(f *foreign) {
 	f.ack()
 	s.acknowledged.Add(1)
 	if f.answer.taken && strings.Count(f.message.Topic, "/") <= maxLevels {
-		_ = s.broker.deliver(f.packet(), OutsideName, 4) // it is not retained, so nothing can fail
+		_ = s.broker.deliver(f.packet(), outsideName, 4) // it is not retained, so nothing can fail
 	}
 }

@@ -118,8 +118,8 @@ func TestResultsOfAnOutsideBrokerAreTakenAndAcknowledgedInTheirOrder(t *testing.
 	g.release()
 	got := g.got(t, 100)
 	for i, m := range got {
-		if want := fmt.Sprint("number ", i); string(m.Payload) != want || m.Client != OutsideName || !m.Held {
-			t.Fatalf("message %d is %q from %q, want %q from %q", i, m.Payload, m.Client, want, OutsideName)
+		if want := fmt.Sprint("number ", i); string(m.Payload) != want || m.Client != outsideName || !m.Held {
+			t.Fatalf("message %d is %q from %q, want %q from %q", i, m.Payload, m.Client, want, outsideName)
 		}
 		if p := sub.Next(mqtttest.PUBLISH); p.Payload() != string(m.Payload) {
 			t.Fatalf("subscribers get %v, want %q", p, m.Payload)

@@ -3,7 +3,6 @@ package main
 import (
 	"bufio"
 	"fmt"
-	"os/exec"
 	"strings"
 	"testing"
 
@@ -141,6 +140,10 @@ func TestEventsAreSeenAtTheOutsideBroker(t *testing.T) {
 	if err := watcher.Start(); err != nil {
 		t.Fatal(err)
 	}
+	defer func() {
+		_ = watcher.Process.Kill()
+		_ = watcher.Wait()
+	}()
 	lines := bufio.NewScanner(out)
 	sees := func(parts ...string) {
 		t.Helper()
@@ -164,11 +167,4 @@ func TestEventsAreSeenAtTheOutsideBroker(t *testing.T) {
 	}
 	g.stop()
 	sees(`checkbus/status {"state":"offline"}`)
-	exitsQuietly(t, watcher)
-}
-
-func exitsQuietly(t *testing.T, cmd *exec.Cmd) {
-	t.Helper()
-	_ = cmd.Process.Kill()
-	_ = cmd.Wait()
 }

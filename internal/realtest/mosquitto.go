@@ -19,9 +19,10 @@ type Mosquitto struct {
 	PID  int    // while it runs
 
 	t      testing.TB
-	file   string // its configuration
-	config []string
-	exited chan struct{} // closed when it has ended
+	file   string        // its configuration
+	config []string      // further lines of it
+	cmd    *exec.Cmd     // nil while it is stopped
+	exited chan struct{} // closed when cmd has ended
 }
 
 // StartMosquitto starts a Mosquitto with further lines of configuration, and
@@ -42,12 +43,12 @@ func StartMosquitto(t testing.TB, config ...string) *Mosquitto {
 
 // Stop ends it as systemd does, where it runs.
 func (m *Mosquitto) Stop() {
-	if m.PID == 0 {
+	if m.cmd == nil {
 		return
 	}
-	_ = syscall.Kill(m.PID, syscall.SIGTERM) // it may have ended by itself
+	_ = m.cmd.Process.Signal(syscall.SIGTERM) // it may have ended by itself
 	<-m.exited
-	m.PID = 0
+	m.cmd = nil
 }
 
 // Start starts it again, where it was.
@@ -94,7 +95,7 @@ func (m *Mosquitto) launch() bool {
 		}
 		if err == nil {
 			conn.Close()
-			m.PID, m.exited = cmd.Process.Pid, exited
+			m.PID, m.cmd, m.exited = cmd.Process.Pid, cmd, exited
 			return true
 		}
 		time.Sleep(5 * time.Millisecond)
