@@ -21,54 +21,65 @@ const (
 type outgoing struct {
 	number  int64  // in the order of publishing
 	topic   string // here
-	payload []byte // of one that is not retained
+	payload []byte
 	retain  bool
 }
 
-// An outbox holds what an outside broker has not been told: messages, and of
-// each retained topic only that it has changed.
-type outbox struct {
+// A dispatch holds what an outside broker has not been told: messages, and the
+// newest of each retained topic.
+type dispatch struct {
 	mu      sync.Mutex
-	last    int64      // number
-	waiting []outgoing // not retained, oldest first
-	bytes   int        // of payloads in waiting
-	changed []outgoing // retained, oldest change first
-	topics  map[string]struct{}
+	last    int64             // number
+	waiting []outgoing        // not retained, oldest first
+	bytes   int               // of payloads in waiting
+	changed []outgoing        // retained, without their payloads, oldest change first
+	newest  map[string][]byte // payloads of those in changed, by topic
 	dropped int64
 
 	work chan struct{} // has an element when something was added
 }
 
-func newOutbox() *outbox {
-	return &outbox{topics: map[string]struct{}{}, work: make(chan struct{}, 1)}
+func newDispatch() *dispatch {
+	return &dispatch{newest: map[string][]byte{}, work: make(chan struct{}, 1)}
 }
 
 // add takes a message. It does not block.
-func (o *outbox) add(topic string, payload []byte, retain bool) {
+func (o *dispatch) add(topic string, payload []byte, retain bool) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	o.last++
-	m := outgoing{number: o.last, topic: topic, payload: payload, retain: retain}
-	if !retain {
-		o.waiting = append(o.waiting, m)
+	if retain {
+		o.change(topic, payload)
+	} else {
+		o.last++
+		o.waiting = append(o.waiting, outgoing{number: o.last, topic: topic, payload: payload})
 		o.bytes += len(payload)
 		o.trim()
-	} else if m.payload = nil; o.change(topic) {
-		o.changed = append(o.changed, m)
 	}
 	signal(o.work)
 }
 
-// change notes that topic is in changed, and reports whether that is news; o.mu
-// is held.
-func (o *outbox) change(topic string) bool {
-	_, already := o.topics[topic]
-	o.topics[topic] = struct{}{}
-	return !already
+// repeat takes a retained message that was published some time ago, unless a
+// newer one waits.
+func (o *dispatch) repeat(topic string, payload []byte) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if _, waits := o.newest[topic]; !waits {
+		o.change(topic, payload)
+		signal(o.work)
+	}
+}
+
+// change takes the newest message of a retained topic; o.mu is held.
+func (o *dispatch) change(topic string, payload []byte) {
+	if _, waits := o.newest[topic]; !waits {
+		o.last++
+		o.changed = append(o.changed, outgoing{number: o.last, topic: topic, retain: true})
+	}
+	o.newest[topic] = payload
 }
 
 // trim drops the oldest messages beyond the bounds; o.mu is held.
-func (o *outbox) trim() {
+func (o *dispatch) trim() {
 	n := 0
 	for len(o.waiting)-n > mostWaiting || o.bytes > mostWaitingBytes && len(o.waiting)-n > 1 {
 		o.bytes -= len(o.waiting[n].payload)
@@ -80,14 +91,15 @@ func (o *outbox) trim() {
 }
 
 // next takes the oldest message or change out.
-func (o *outbox) next() (m outgoing, ok bool) {
+func (o *dispatch) next() (m outgoing, ok bool) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	switch {
 	case len(o.changed) > 0 && (len(o.waiting) == 0 || o.changed[0].number < o.waiting[0].number):
 		m, o.changed[0] = o.changed[0], outgoing{}
 		o.changed = o.changed[1:]
-		delete(o.topics, m.topic)
+		m.payload = o.newest[m.topic]
+		delete(o.newest, m.topic)
 	case len(o.waiting) > 0:
 		m, o.waiting[0] = o.waiting[0], outgoing{}
 		o.waiting = o.waiting[1:]
@@ -100,7 +112,7 @@ func (o *outbox) next() (m outgoing, ok bool) {
 
 // giveBack takes back what next gave, in that order, and the outside broker may
 // not have got.
-func (o *outbox) giveBack(messages []outgoing) {
+func (o *dispatch) giveBack(messages []outgoing) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	var waiting, changed []outgoing
@@ -108,8 +120,9 @@ func (o *outbox) giveBack(messages []outgoing) {
 		if !m.retain {
 			waiting = append(waiting, m)
 			o.bytes += len(m.payload)
-		} else if o.change(m.topic) {
-			changed = append(changed, m)
+		} else if _, waits := o.newest[m.topic]; !waits {
+			o.newest[m.topic] = m.payload
+			changed = append(changed, outgoing{number: m.number, topic: m.topic, retain: true})
 		}
 	}
 	o.waiting = append(waiting, o.waiting...)
@@ -118,7 +131,7 @@ func (o *outbox) giveBack(messages []outgoing) {
 }
 
 // size is how many messages wait, and how many were dropped.
-func (o *outbox) size() (waiting int, dropped int64) {
+func (o *dispatch) size() (waiting int, dropped int64) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	return len(o.waiting) + len(o.changed), o.dropped
@@ -137,16 +150,18 @@ func (s *outside) refresh(all bool) {
 	if !s.cfg.Publish {
 		return
 	}
-	s.out.add(StatusTopic, nil, true)
-	if !all {
-		return
+	topics := []string{StatusTopic}
+	if all {
+		topics = s.broker.retainedTopics("checkbus/#")
 	}
-	for _, topic := range s.broker.retainedTopics("checkbus/#") {
-		s.out.add(topic, nil, true)
+	for _, topic := range topics {
+		if kept, ok := s.broker.server.Topics.Retained.Get(topic); ok {
+			s.out.repeat(topic, kept.Payload)
+		}
 	}
 }
 
-// send publishes what is in the outbox until the connection ends. Once leave is
+// send publishes what is in the dispatch until the connection ends. Once leave is
 // closed it ends when all is published, or after flushTimeout.
 func (s *outside) send(l *outsideLink, leave <-chan struct{}) {
 	var sent []outgoing // not acknowledged
@@ -160,7 +175,7 @@ func (s *outside) send(l *outsideLink, leave <-chan struct{}) {
 				break
 			}
 			sent = append(sent, m)
-			tokens = append(tokens, s.publish(l, m))
+			tokens = append(tokens, l.client.Publish(s.cfg.outgoing(m.topic, s.membership.ClientID), 1, m.retain, m.payload))
 		}
 		var first <-chan struct{}
 		if len(sent) > 0 {
@@ -185,14 +200,4 @@ func (s *outside) send(l *outsideLink, leave <-chan struct{}) {
 			return
 		}
 	}
-}
-
-// publish sends m, with the newest payload where it is retained.
-func (s *outside) publish(l *outsideLink, m outgoing) paho.Token {
-	if m.retain {
-		if kept, ok := s.broker.server.Topics.Retained.Get(m.topic); ok {
-			m.payload = kept.Payload
-		}
-	}
-	return l.client.Publish(s.cfg.outgoing(m.topic, s.membership.ClientID), 1, m.retain, m.payload)
 }

@@ -35,7 +35,7 @@ type outside struct {
 	down       bool       // the log says so; of run
 	in         *intake
 	worked     chan struct{} // closed when work is done
-	out        *outbox
+	out        *dispatch
 
 	up                                  atomic.Bool
 	received, acknowledged, redelivered atomic.Int64
@@ -48,7 +48,7 @@ func newOutside(cfg Subscribe, b *Broker) (*outside, error) {
 	if err != nil {
 		return nil, fmt.Errorf("subscribe: %w", err)
 	}
-	return &outside{cfg: cfg, broker: b, membership: m, in: newIntake(), worked: make(chan struct{}), out: newOutbox()}, nil
+	return &outside{cfg: cfg, broker: b, membership: m, in: newIntake(), worked: make(chan struct{}), out: newDispatch()}, nil
 }
 
 // run takes and publishes until ctx ends. Then it waits up to 5 s for verdicts
@@ -116,7 +116,7 @@ func (s *outside) serve(ctx context.Context, nc net.Conn, address string) error 
 }
 
 // options prepares the client of one connection. It keeps nothing for the next
-// one: the intake and the outbox do.
+// one: the intake and the dispatch do.
 func (s *outside) options(l *outsideLink, nc net.Conn) (*paho.ClientOptions, error) {
 	password, err := s.cfg.password()
 	if err != nil {
