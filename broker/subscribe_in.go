@@ -35,9 +35,9 @@ type foreign struct {
 type foreignState uint8
 
 const (
-	toOffer foreignState = iota // to accept
-	offered                     // accept has it
-	settled                     // it can be acknowledged
+	isNew     foreignState = iota // to be offered to accept
+	isOffered                     // accept has it
+	isSettled                     // it can be acknowledged
 )
 
 // An intake holds what came from an outside broker and is not acknowledged
@@ -154,7 +154,7 @@ func (t *intake) take(f *foreign, lost <-chan struct{}) (again bool) {
 		return true
 	}
 	if f.message.Dup && t.lately.has(f.mark) {
-		f.state, again = settled, true
+		f.state, again = isSettled, true
 	}
 	if f.message.QoS > 0 {
 		t.open[id] = f
@@ -182,10 +182,10 @@ func (t *intake) due(now time.Time) (offers []*foreign, wait time.Duration, over
 		return nil, pause, false
 	}
 	for _, f := range t.queue {
-		if f.state != toOffer {
+		if f.state != isNew {
 			continue
 		}
-		f.state = offered
+		f.state = isOffered
 		t.offered++
 		offers = append(offers, f)
 		if t.failing {
@@ -202,12 +202,12 @@ func (t *intake) verdict(f *foreign, err error, now time.Time) (began, ended boo
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	t.offered--
-	f.answer, f.state = answerTo(err, 4), settled
+	f.answer, f.state = answerTo(err, 4), isSettled
 	failed := f.answer.hangUp
 	switch {
 	case failed:
 		if f.message.QoS > 0 {
-			f.state = toOffer
+			f.state = isNew
 		}
 		if t.probing || !t.failing {
 			t.pause = min(max(2*t.pause, leastHold), mostHold)
@@ -227,7 +227,7 @@ func (t *intake) settled() []*foreign {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	n := 0
-	for n < len(t.queue) && t.queue[n].state == settled {
+	for n < len(t.queue) && t.queue[n].state == isSettled {
 		f := t.queue[n]
 		t.bytes -= len(f.message.Payload)
 		if id := f.message.PacketID; t.open[id] == f {

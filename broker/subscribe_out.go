@@ -17,8 +17,8 @@ const (
 	publishWindow = 20
 )
 
-// An outgoing is a message of the gateway's own for an outside broker.
-type outgoing struct {
+// A bulletin is a message of the gateway's own for an outside broker.
+type bulletin struct {
 	number  int64  // in the order of publishing
 	topic   string // here
 	payload []byte
@@ -30,9 +30,9 @@ type outgoing struct {
 type dispatch struct {
 	mu      sync.Mutex
 	last    int64             // number
-	waiting []outgoing        // not retained, oldest first
+	waiting []bulletin        // not retained, oldest first
 	bytes   int               // of payloads in waiting
-	changed []outgoing        // retained, without their payloads, oldest change first
+	changed []bulletin        // retained, without their payloads, oldest change first
 	newest  map[string][]byte // payloads of those in changed, by topic
 	dropped int64
 
@@ -51,7 +51,7 @@ func (o *dispatch) add(topic string, payload []byte, retain bool) {
 		o.change(topic, payload)
 	} else {
 		o.last++
-		o.waiting = append(o.waiting, outgoing{number: o.last, topic: topic, payload: payload})
+		o.waiting = append(o.waiting, bulletin{number: o.last, topic: topic, payload: payload})
 		o.bytes += len(payload)
 		o.trim()
 	}
@@ -73,7 +73,7 @@ func (o *dispatch) repeat(topic string, payload []byte) {
 func (o *dispatch) change(topic string, payload []byte) {
 	if _, waits := o.newest[topic]; !waits {
 		o.last++
-		o.changed = append(o.changed, outgoing{number: o.last, topic: topic, retain: true})
+		o.changed = append(o.changed, bulletin{number: o.last, topic: topic, retain: true})
 	}
 	o.newest[topic] = payload
 }
@@ -83,7 +83,7 @@ func (o *dispatch) trim() {
 	n := 0
 	for len(o.waiting)-n > mostWaiting || o.bytes > mostWaitingBytes && len(o.waiting)-n > 1 {
 		o.bytes -= len(o.waiting[n].payload)
-		o.waiting[n] = outgoing{}
+		o.waiting[n] = bulletin{}
 		n++
 	}
 	o.waiting = o.waiting[n:]
@@ -91,17 +91,17 @@ func (o *dispatch) trim() {
 }
 
 // next takes the oldest message or change out.
-func (o *dispatch) next() (m outgoing, ok bool) {
+func (o *dispatch) next() (m bulletin, ok bool) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	switch {
 	case len(o.changed) > 0 && (len(o.waiting) == 0 || o.changed[0].number < o.waiting[0].number):
-		m, o.changed[0] = o.changed[0], outgoing{}
+		m, o.changed[0] = o.changed[0], bulletin{}
 		o.changed = o.changed[1:]
 		m.payload = o.newest[m.topic]
 		delete(o.newest, m.topic)
 	case len(o.waiting) > 0:
-		m, o.waiting[0] = o.waiting[0], outgoing{}
+		m, o.waiting[0] = o.waiting[0], bulletin{}
 		o.waiting = o.waiting[1:]
 		o.bytes -= len(m.payload)
 	default:
@@ -112,17 +112,17 @@ func (o *dispatch) next() (m outgoing, ok bool) {
 
 // giveBack takes back what next gave, in that order, and the outside broker may
 // not have got.
-func (o *dispatch) giveBack(messages []outgoing) {
+func (o *dispatch) giveBack(messages []bulletin) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	var waiting, changed []outgoing
+	var waiting, changed []bulletin
 	for _, m := range messages {
 		if !m.retain {
 			waiting = append(waiting, m)
 			o.bytes += len(m.payload)
 		} else if _, waits := o.newest[m.topic]; !waits {
 			o.newest[m.topic] = m.payload
-			changed = append(changed, outgoing{number: m.number, topic: m.topic, retain: true})
+			changed = append(changed, bulletin{number: m.number, topic: m.topic, retain: true})
 		}
 	}
 	o.waiting = append(waiting, o.waiting...)
@@ -164,7 +164,7 @@ func (s *outside) refresh(all bool) {
 // send publishes what is in the dispatch until the connection ends. Once leave is
 // closed it ends when all is published, or after flushTimeout.
 func (s *outside) send(l *outsideLink, leave <-chan struct{}) {
-	var sent []outgoing // not acknowledged
+	var sent []bulletin // not acknowledged
 	var tokens []paho.Token
 	defer func() { s.out.giveBack(sent) }()
 	var late <-chan time.Time

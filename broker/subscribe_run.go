@@ -219,7 +219,7 @@ func (s *outside) receive(l *outsideLink, m paho.Message) {
 	s.received.Add(1)
 	f := newForeign(m)
 	if m.Retained() || !s.broker.isResult(m.Topic()) {
-		f.state = settled
+		f.state = isSettled
 	}
 	if !s.in.wait(len(f.message.Payload), l.lost) {
 		l.end(errWaitsTooLong)
