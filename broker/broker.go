@@ -33,6 +33,7 @@ type Message struct {
 	Dup      bool   // the client may have sent it before
 	Retain   bool
 	Will     bool
+	Held     bool // given to accept again, and refused to nobody, when it cannot be stored
 }
 
 // A Broker is an MQTT server. Call Handle, Listen and Run once each, in this
@@ -71,6 +72,7 @@ type Broker struct {
 	routes     routes
 	crowd      crowd
 	ackTime    ackTime
+	outside    *outside // nil: there is none
 
 	addresses addresses
 
@@ -120,6 +122,12 @@ func New(cfg Config, log *slog.Logger) (*Broker, error) {
 	if err := b.server.AddHook(&hook{b: b}, nil); err != nil {
 		return nil, fmt.Errorf("broker: %w", err)
 	}
+	if cfg.Subscribe != nil {
+		var err error
+		if b.outside, err = newOutside(*cfg.Subscribe, b); err != nil {
+			return nil, err
+		}
+	}
 	return b, nil
 }
 
@@ -168,6 +176,10 @@ func (b *Broker) Run(ctx context.Context) error {
 	finishing.Go(func() { b.watchCertificates(ctx) })
 	finishing.Go(b.publishSys)
 	b.prepareBridges(ctx)
+	var subscribing sync.WaitGroup
+	if b.outside != nil {
+		subscribing.Go(func() { b.outside.run(ctx) })
+	}
 	for _, ln := range b.listeners {
 		accepting.Go(func() { b.acceptFrom(ln) })
 		b.log.Info("listening", "address", ln.Addr().String(), "transport", ln.settings.transport())
@@ -185,6 +197,7 @@ func (b *Broker) Run(ctx context.Context) error {
 	b.mu.Unlock()
 	b.closeListeners()
 	accepting.Wait()
+	subscribing.Wait()
 	b.drain()
 	b.closeConns()
 	b.clients.Wait()

@@ -67,6 +67,8 @@ type Config struct {
 	Identity string `toml:"-"`
 	// disk is the file system below Dir; nil is the machine's.
 	disk vfs.FS
+	// Subscribe is an outside broker; nil is none.
+	Subscribe *Subscribe `toml:"subscribe"`
 	// Version is what $SYS/broker/version says of the gateway.
 	Version string `toml:"-"`
 }
@@ -166,6 +168,9 @@ func (c Config) Validate() error {
 	if c.SysInterval != 0 && c.SysInterval < time.Second {
 		errs = append(errs, fmt.Errorf("broker.sys_interval: %v is neither 0s nor 1s or more", c.SysInterval))
 	}
+	if c.Subscribe != nil {
+		errs = append(errs, c.Subscribe.Validate())
+	}
 	return errors.Join(errs...)
 }
 
@@ -180,6 +185,9 @@ func (c Config) Check() error {
 			err = certs.ValidNow()
 		}
 		errs = append(errs, inListener(i, err))
+	}
+	if c.Subscribe != nil {
+		errs = append(errs, c.Subscribe.Check())
 	}
 	return errors.Join(append(errs, checkBridges(c.Bridges))...)
 }

@@ -27,6 +27,7 @@ var (
 	refuseWill        = &refusal{packets.ErrTopicNameInvalid, packets.Err3NotAuthorized.Code}
 	refuseReserved    = &refusal{packets.ErrClientIdentifierNotValid, packets.Err3ClientIdentifierNotValid.Code}
 	refuseBusy        = &refusal{packets.ErrServerBusy, packets.Err3ServerUnavailable.Code}
+	refuseItself      = &refusal{packets.Code{Code: packets.ErrClientIdentifierNotValid.Code, Reason: "the gateway subscribes to itself"}, packets.Err3ClientIdentifierNotValid.Code}
 )
 
 // hashers is how many passwords are checked at once on so many processors: half
@@ -43,6 +44,9 @@ func (b *Broker) login(c *conn, client string, pk packets.Packet) *refusal {
 	}
 	if strings.HasPrefix(client, bridgePrefix) {
 		return refuseReserved
+	}
+	if b.outside != nil && client == b.outside.membership.ClientID {
+		return refuseItself // else each message would come back for ever
 	}
 	if c.visitor != nil {
 		c.rights.user, c.rights.stamp, c.rights.readsOnly = c.visitor.user, b.PasswordStamp(c.visitor.user), true

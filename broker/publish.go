@@ -197,9 +197,10 @@ func (b *Broker) disconnect(cl *mqtt.Client, code packets.Code) error {
 
 // Publish hands a message of the gateway itself to its subscribers, with QoS 1,
 // and keeps it for later ones when retain is set; an empty payload then removes
-// what was kept. It waits at most a little, for a subscriber that reads what it
-// is sent but has fallen behind. accept does not see the message, whatever its
-// topic. payload is not to be changed afterwards. The error is about the topic.
+// what was kept. What is below checkbus goes to the outside broker, too. It waits
+// at most a little, for a subscriber that reads what it is sent but has fallen
+// behind. accept does not see the message, whatever its topic. payload is not to
+// be changed afterwards. The error is about the topic.
 func (b *Broker) Publish(topic string, payload []byte, retain bool) error {
 	switch {
 	case topic == "" || len(topic) > 65535 || strings.ContainsAny(topic, "+#\x00"):
@@ -212,6 +213,9 @@ func (b *Broker) Publish(topic string, payload []byte, retain bool) error {
 		TopicName:   topic,
 		Payload:     payload,
 	})
+	if b.outside != nil {
+		b.outside.tell(topic, payload, retain)
+	}
 	return nil
 }
 

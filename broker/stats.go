@@ -46,6 +46,8 @@ type Stats struct {
 	Unauthorized    int64 // logins refused
 	BadHandshakes   int64 // connections that ended before MQTT began, for other reasons
 	Panics          int64 // connections ended by a fault in the library
+
+	Subscribe *SubscribeStats // nil without an outside broker
 }
 
 // counters are those of Stats that the library does not keep.
@@ -74,7 +76,7 @@ func (b *Broker) Stats() Stats {
 	b.mu.Unlock()
 	retained := int64(b.server.Topics.Retained.Len())
 	held := b.held()
-	return Stats{
+	st := Stats{
 		Connected:    atomic.LoadInt64(&info.ClientsConnected),
 		Sessions:     int64(sessions),
 		MostSessions: int64(most),
@@ -117,4 +119,8 @@ func (b *Broker) Stats() Stats {
 		BadHandshakes:   b.count.handshakes.Load(),
 		Panics:          b.count.panics.Load(),
 	}
+	if b.outside != nil {
+		st.Subscribe = b.outside.stats()
+	}
+	return st
 }

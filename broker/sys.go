@@ -82,6 +82,9 @@ func (s *sys) update(now time.Time) {
 	if st.MostSessions > 0 { // as in Mosquitto, not before there is one
 		s.say("clients/maximum", strconv.FormatInt(st.MostSessions, 10))
 	}
+	if st.Subscribe != nil {
+		s.updateSubscribe(st.Subscribe)
+	}
 	for _, f := range totals(st) {
 		s.say(f.name, strconv.FormatInt(f.value, 10))
 	}

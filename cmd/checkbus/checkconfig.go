@@ -31,6 +31,9 @@ func runCheckConfig(args []string, out, log io.Writer) error {
 	for _, b := range s.Bridge {
 		fmt.Fprintf(out, "bridge    %s\n", b)
 	}
+	if s.Subscribe != nil {
+		fmt.Fprintf(out, "subscribe %s\n", s.Subscribe.Describe(s.Results.Root))
+	}
 	errs := []error{s.broker().Check(), s.Web.Check()}
 	if s.Nagios != nil {
 		way := "plain command lines"

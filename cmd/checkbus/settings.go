@@ -17,20 +17,21 @@ import (
 )
 
 // Settings are all that the settings file may say. A table that is nil is not
-// there: no such core.
+// there: no such core, or no outside broker.
 type Settings struct {
-	DataDir  string            `toml:"data_dir"`
-	Log      LogSettings       `toml:"log"`
-	Results  ResultSettings    `toml:"results"`
-	Spool    SpoolSettings     `toml:"spool"`
-	Publish  PublishSettings   `toml:"publish"`
-	Listener []broker.Listener `toml:"listener"`
-	Access   broker.Access     `toml:"access"`
-	Broker   BrokerSettings    `toml:"broker"`
-	Bridge   []broker.Bridge   `toml:"bridge"`
-	Nagios   *nagios.Config    `toml:"nagios"`
-	Icinga   *icinga.Config    `toml:"icinga"`
-	Web      web.Config        `toml:"web"`
+	DataDir   string            `toml:"data_dir"`
+	Log       LogSettings       `toml:"log"`
+	Results   ResultSettings    `toml:"results"`
+	Spool     SpoolSettings     `toml:"spool"`
+	Publish   PublishSettings   `toml:"publish"`
+	Listener  []broker.Listener `toml:"listener"`
+	Access    broker.Access     `toml:"access"`
+	Broker    BrokerSettings    `toml:"broker"`
+	Bridge    []broker.Bridge   `toml:"bridge"`
+	Nagios    *nagios.Config    `toml:"nagios"`
+	Icinga    *icinga.Config    `toml:"icinga"`
+	Subscribe *broker.Subscribe `toml:"subscribe"`
+	Web       web.Config        `toml:"web"`
 }
 
 // LogSettings say what is logged, on standard error.
@@ -76,7 +77,7 @@ type BrokerSettings struct {
 // defaults are the settings of a gateway that was told nothing: a broker on
 // loopback, and no core.
 func defaults() Settings {
-	icingaDefaults := icinga.Defaults()
+	icingaDefaults, subscribeDefaults := icinga.Defaults(), broker.DefaultSubscribe()
 	return Settings{
 		DataDir:  defaultDataDir(),
 		Log:      LogSettings{Level: slog.LevelInfo, Format: "text"},
@@ -95,9 +96,10 @@ func defaults() Settings {
 			MaxStored:          1 << 30,
 			SysInterval:        10 * time.Second,
 		},
-		Nagios: &nagios.Config{},
-		Icinga: &icingaDefaults,
-		Web:    web.Default(),
+		Nagios:    &nagios.Config{},
+		Icinga:    &icingaDefaults,
+		Web:       web.Default(),
+		Subscribe: &subscribeDefaults,
 	}
 }
 
@@ -133,6 +135,11 @@ func readSettings(path string) (Settings, error) {
 	if !set["icinga"] {
 		s.Icinga = nil
 	}
+	if set["subscribe"] {
+		s.Subscribe.Dir = s.DataDir
+	} else {
+		s.Subscribe = nil
+	}
 	err := s.Validate()
 	if err != nil && path != "" {
 		err = fmt.Errorf("%s:\n%w", path, err)
@@ -161,7 +168,8 @@ func (s Settings) broker() broker.Config {
 
 		MaxConnectionsPerAddress: s.Broker.MaxPerAddress,
 
-		Version: version(),
+		Version:   version(),
+		Subscribe: s.Subscribe,
 	}
 }
 
@@ -184,6 +192,12 @@ func (s Settings) Validate() error {
 		errs = append(errs, fmt.Errorf("log.format: %q is neither text nor json", s.Log.Format))
 	}
 	errs = append(errs, s.Results.Validate(), s.Spool.Validate(), s.Publish.Validate(), s.broker().Validate(), s.Web.Validate(s.Access.PasswordFile != ""))
+	if s.Subscribe != nil {
+		errs = append(errs, s.Subscribe.CheckRoot(s.Results.Root))
+		if s.Results.MaxPayload >= s.Broker.MaxPacket {
+			errs = append(errs, fmt.Errorf("results.max_payload: %v is not less than broker.max_packet (%v), beyond which messages of an outside broker are cut", s.Results.MaxPayload, s.Broker.MaxPacket))
+		}
+	}
 	if s.Nagios != nil {
 		errs = append(errs, s.Nagios.Validate())
 	}

@@ -14,7 +14,7 @@ func TestNoFileMeansALoopbackBrokerWithoutACore(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if s.DataDir != "/state" || len(s.Listener) != 1 || s.Listener[0].Address != "127.0.0.1:1883" || s.Nagios != nil || s.Icinga != nil {
+	if s.DataDir != "/state" || len(s.Listener) != 1 || s.Listener[0].Address != "127.0.0.1:1883" || s.Nagios != nil || s.Icinga != nil || s.Subscribe != nil {
 		t.Errorf("settings = %+v", s)
 	}
 }
@@ -56,6 +56,10 @@ func TestBadSettingsAreNamedByTheirKeys(t *testing.T) {
 		"events":         {"[publish]\nevents = \"some\"", []string{"publish.events: \"some\" is neither changes nor all"}},
 		"nagios, empty":  {"[nagios]", []string{"nagios.command_file: "}},
 		"icinga, empty":  {"[icinga]", []string{"icinga.url: "}},
+		"subscribe":      {"[subscribe]", []string{"subscribe.address: required"}},
+		"its keys":       {"[subscribe]\naddress = [\"mqtt://a\"]\nqos = 0\npassword = \"x\"", []string{"subscribe.password: unknown key"}},
+		"its loop":       {"[subscribe]\naddress = [\"mqtt://a\"]\npublish_prefix = \"nagios/\"", []string{"subscribe.publish_prefix: "}},
+		"its payloads":   {"[subscribe]\naddress = [\"mqtt://a\"]\n[results]\nmax_payload = \"2MB\"", []string{"results.max_payload: "}},
 		"several tables": {"[nagios]\n[icinga]\n[log]\nformat = \"xml\"", []string{"nagios.command_file: ", "icinga.url: ", "log.format: "}},
 	}
 	for name, tt := range tests {

@@ -408,6 +408,36 @@ func TestAFullSpoolRefusesAndTakesTheSameMessageLater(t *testing.T) {
 	}
 }
 
+// TestWhatComesAgainByItselfIsNotRefusedByAFullSpool has messages that their
+// broker holds, and one that has no room in any spool.
+func TestWhatComesAgainByItselfIsNotRefusedByAFullSpool(t *testing.T) {
+	c := newCore()
+	c.verdict = func(checks.Result) error { return errors.New("unreachable") }
+	b := start(t, t.TempDir(), Core{Name: "core", Sink: c})
+	held := func(payload string) error {
+		m := message("nagios/web1/"+strings.Repeat("x", 500), payload)
+		m.Held = true
+		return b.send(m)
+	}
+	item := `{"exit_code":0,"reason":"` + strings.Repeat("x", 10_000) + `"}`
+	var err error
+	for sent := 0; err == nil && sent < 200; sent++ {
+		err = held(item)
+	}
+	if !errors.Is(err, checks.ErrFull) {
+		t.Fatal(err)
+	}
+	if told := b.on("checkbus/rejected/host1"); len(told) > 0 || b.Counters().Refused(Full) > 0 {
+		t.Errorf("told %.200q", told)
+	}
+	if err := held(strings.Repeat(`{"exit_code":0,"reason":""}`+"\n", 5000)); !errors.Is(err, checks.ErrInvalid) {
+		t.Errorf("what no spool can hold: %v", err)
+	}
+	if told := b.on("checkbus/rejected/host1"); len(told) != 1 || !strings.Contains(told[0], "at once") {
+		t.Errorf("told %.200q", told)
+	}
+}
+
 func TestWithoutACoreTheGatewayJudges(t *testing.T) {
 	b := start(t, t.TempDir())
 	for i, code := range []int{0, 2, 2, 0} {

@@ -1,13 +1,16 @@
 package bus
 
-import "encoding/json"
+import (
+	"encoding/json"
+
+	"checkbus/broker"
+)
 
 // The roots of what the gateway publishes.
 const (
 	stateRoot    = "checkbus/state"
 	eventRoot    = "checkbus/event"
 	rejectedRoot = "checkbus/rejected"
-	statusTopic  = "checkbus/status"
 )
 
 // refuse tells of a refused message: on its topic, in the journal and in a
@@ -27,7 +30,7 @@ func (b *Bus) announce(r Refusal) {
 // PublishStatus says on checkbus/status that the gateway is online, or that it
 // leaves.
 func (b *Bus) PublishStatus(state string) {
-	b.publish(statusTopic, map[string]string{"state": state}, true)
+	b.publish(broker.StatusTopic, map[string]string{"state": state}, true)
 }
 
 // publish writes value as JSON; nil clears what is retained on topic.

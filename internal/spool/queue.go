@@ -132,6 +132,8 @@ func Open(dir string, o Options) (*Queue, error) {
 //   - nil: the results are on disk and survive a power cut.
 //   - an error that wraps checks.ErrFull: MaxBytes is reached or the file system
 //     is almost full. None of them is stored, and their Seq means nothing.
+//   - an error that wraps checks.ErrInvalid: the same, for ever, since they take
+//     more than MaxBytes.
 //   - any other: the disk failed, or the queue is closed. Whether they are
 //     stored is unknown, as after a crash.
 //
@@ -164,7 +166,7 @@ func (q *Queue) admit(w *write) error {
 	}
 	size := w.size()
 	if size > q.opts.MaxBytes {
-		return fmt.Errorf("%w: %d bytes at once, and it may hold %d in all", checks.ErrFull, size, q.opts.MaxBytes)
+		return fmt.Errorf("%w: its results take %d bytes at once, and the spool may hold %d in all", checks.ErrInvalid, size, q.opts.MaxBytes)
 	}
 	if held := q.tail.bytes - q.handedOver().bytes; held+size > q.opts.MaxBytes {
 		return fmt.Errorf("%w: it holds %d of %d bytes", checks.ErrFull, held, q.opts.MaxBytes)
