@@ -13,8 +13,8 @@ import (
 // pong is a PINGRESP.
 var pong = []byte{packets.Pingresp << 4, 0}
 
-// begin brings a connection to the point where its client is let in.
-func (b *Broker) begin(c *conn) error {
+// greet brings a connection to the point where its client is let in.
+func (b *Broker) greet(c *conn) error {
 	if err := b.open(c); err != nil {
 		return err
 	}
@@ -100,7 +100,7 @@ func (b *Broker) admit(c *conn, packet []byte) error {
 	c.client.ParseConnect("", pk)
 	code := pk.ConnectValidate()
 	switch {
-	case atomic.LoadInt64(&b.server.Info.ClientsConnected) >= int64(b.cfg.MaxConnections):
+	case atomic.LoadInt64(&b.server.Info.ClientsConnected) >= int64(b.cfg.MaxConnections+len(b.cfg.Bridges)):
 		c.refusal, code = refuseBusy, packets.ErrServerBusy
 	case code != packets.CodeSuccess:
 	case c.version < 5 && !pk.Connect.Clean && pk.Connect.ClientIdentifier == "": // MQTT 3.1.1, 3.1.3.1
@@ -135,13 +135,8 @@ func (b *Broker) welcome(c *conn) error {
 	if err := b.server.SendConnack(cl, packets.CodeSuccess, present, nil); err != nil {
 		return err
 	}
-	if present {
-		if err := cl.ResendInflightMessages(true); err != nil {
-			return err
-		}
-	}
 	c.welcome = true
-	c.openGate()
+	c.session.out.attach(cl, c.receiveMax)
 	c.endTurn()
 	if c.rights.outdated() { // since login looked
 		return b.disconnect(cl, packets.ErrNotAuthorized)
@@ -149,8 +144,8 @@ func (b *Broker) welcome(c *conn) error {
 	return nil
 }
 
-// inherit gives a client what the library kept of it while it was away, unless
-// it wants to begin anew, and reports whether there was anything.
+// inherit gives a client the subscriptions that it had when it went away, unless
+// it wants to begin anew, and reports whether there was such a session.
 func (b *Broker) inherit(cl *mqtt.Client) bool {
 	previous, ok := b.server.Clients.Get(cl.ID)
 	if !ok {
@@ -159,10 +154,6 @@ func (b *Broker) inherit(cl *mqtt.Client) bool {
 	if cl.Properties.Clean {
 		b.forget(previous)
 		return false
-	}
-	if previous.State.Inflight.Len() > 0 {
-		cl.State.Inflight = previous.State.Inflight.Clone()
-		previous.ClearInflights()
 	}
 	for filter, sub := range previous.State.Subscriptions.GetAll() {
 		if b.server.Topics.Subscribe(cl.ID, sub) {
@@ -205,19 +196,11 @@ func (b *Broker) obey(c *conn, packet []byte) error {
 	}
 	switch pk.FixedHeader.Type {
 	case packets.Pubrel:
-		c.release(pk.PacketID)
+		b.endExchange(c, pk.PacketID)
 		return nil
-	case packets.Puback, packets.Pubcomp:
-		b.backlogs.settled(c.session, pk.PacketID)
-		c.acked(pk.PacketID)
-	case packets.Pubrec:
-		if pk.ReasonCode >= packets.ErrUnspecifiedError.Code {
-			c.acked(pk.PacketID)
-		} else {
-			b.backlogs.received(c.session, pk.PacketID)
-		}
-	case packets.Subscribe, packets.Unsubscribe:
-		pk = c.hideID(pk)
+	case packets.Puback, packets.Pubrec, packets.Pubcomp:
+		c.acked(pk)
+		return nil
 	case packets.Disconnect:
 		if pk, err = b.farewell(c, pk); err != nil {
 			return err

@@ -28,7 +28,7 @@ func (h *hook) ID() string { return "checkbus" }
 func (h *hook) Provides(method byte) bool {
 	switch method {
 	case mqtt.OnACLCheck, mqtt.OnPacketEncode, mqtt.OnSubscribe, mqtt.OnSubscribed, mqtt.OnUnsubscribed,
-		mqtt.OnPacketProcessed, mqtt.OnRetainedExpired, mqtt.OnQosDropped:
+		mqtt.OnPacketProcessed, mqtt.OnRetainedExpired:
 		return true
 	}
 	return false
@@ -56,9 +56,9 @@ func (h *hook) OnPacketEncode(cl *mqtt.Client, pk packets.Packet) packets.Packet
 			pk.Properties.TopicAliasMaximum = topicAliases
 		}
 	case packets.Suback, packets.Unsuback:
-		pk.PacketID, pk.Properties.User = c.subscribeID, nil // the library echoes the client's
-		for i, qos := range c.granted {
-			pk.ReasonCodes[i] = qos
+		pk.Properties.User = nil // the library echoes the client's
+		for i, f := range c.granted {
+			pk.ReasonCodes[i] = f.Qos
 		}
 		c.granted = nil
 	case packets.Disconnect:
@@ -79,7 +79,7 @@ func (h *hook) OnSubscribe(cl *mqtt.Client, pk packets.Packet) packets.Packet {
 			continue
 		}
 		if c.bridge && !mqtt.IsSharedFilter(f.Filter) {
-			f.NoLocal, f.FwdRetainedFlag = true, true
+			f.NoLocal, f.RetainAsPublished = true, true
 		}
 		_, existed := cl.State.Subscriptions.Get(f.Filter)
 		c.replay.ask(f, existed)
@@ -93,13 +93,15 @@ func (h *hook) OnSubscribe(cl *mqtt.Client, pk packets.Packet) packets.Packet {
 
 // OnSubscribed comes before the SUBACK, with its codes.
 func (h *hook) OnSubscribed(cl *mqtt.Client, pk packets.Packet, codes []byte) {
-	cl.Net.Conn.(*conn).replay.grant(pk.Filters, codes)
+	c := cl.Net.Conn.(*conn)
+	c.replay.grant(pk.Filters, codes)
 	for i, f := range pk.Filters {
 		if codes[i] < packets.ErrUnspecifiedError.Code {
 			h.b.withParent(cl.ID, f)
 		}
 	}
 	h.b.routes.forget()
+	h.b.storeSubscriptions(c, pk.Filters, codes)
 }
 
 // OnPacketProcessed comes when a packet was answered.
@@ -121,9 +123,9 @@ func (b *Broker) subscribe(c *conn, i int, f packets.Subscription) {
 	}
 	c.client.State.Subscriptions.Add(f.Filter, f)
 	if c.granted == nil {
-		c.granted = map[int]byte{}
+		c.granted = map[int]packets.Subscription{}
 	}
-	c.granted[i] = f.Qos
+	c.granted[i] = f
 }
 
 // isTopic reports whether filter stands for that one topic.
