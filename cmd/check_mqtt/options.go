@@ -78,6 +78,7 @@ func modeOptions(s *settings) []option {
 		{"witness-password-file", "", "FILE", "the witness's password", "acl-deny", text(&s.witnessPass)},
 		{"result-host", "", "HOST", "host to publish a result for", "gateway", text(&s.object.Host)},
 		{"result-service", "", "NAME", "its service (none: for the host itself)", "gateway", text(&s.object.Service)},
+		{"core", "", "NAME", "nagios or icinga: the core that must have it (any)", "gateway", choice(&s.core, "nagios", "icinga")},
 		{"root", "", "TOPIC", "the gateway's topic for results (nagios)", "gateway", topic(&s.root)},
 	}
 }

@@ -167,7 +167,11 @@ func answerResult(ctx context.Context, c *client, m message) error {
 	for item := range (checks.Decoder{Root: "nagios"}).Decode(m.topic, m.payload, time.Now(), "script") {
 		o := item.Result.Object
 		if o.Host == "stranger" {
-			return c.publish(ctx, message{topic: "checkbus/rejected/probe", payload: []byte(`{"reason":"unknown object"}`)})
+			payload, err := json.Marshal(map[string]string{"reason": "unknown object", "payload": string(m.payload)})
+			if err != nil {
+				return err
+			}
+			return c.publish(ctx, message{topic: "checkbus/rejected/probe", payload: payload})
 		}
 		for _, reason := range []string{"another result", item.Result.Reason} {
 			payload, err := json.Marshal(verdict{State: item.Result.State.String(), Type: "hard", Origin: "gateway", Reason: reason})

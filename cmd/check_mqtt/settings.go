@@ -73,6 +73,7 @@ type settings struct {
 	witness     string
 	witnessPass string
 	object      checks.Object
+	core        string
 	root        string
 
 	given map[string]bool // long names of the options that were set
