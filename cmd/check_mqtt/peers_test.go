@@ -40,6 +40,8 @@ var peers = map[string]peer{
 	"closes-at-subscribe": func(c net.Conn) { steps(c, connack, nil) },
 	"refuses-subscribe":   func(c net.Conn) { steps(c, connack, []byte{0x90, 3, 0, 1, 0x80}); wait(c) },
 	"closes-at-echo":      func(c net.Conn) { steps(c, connack, suback, nil) },
+	"closes-at-message":   func(c net.Conn) { steps(c, connack, suback) },
+	"garbage-at-message":  func(c net.Conn) { steps(c, connack, suback); says(c, "\xF7\xFF\xFF\xFF\xFF"); wait(c) },
 	"never-echoes":        func(c net.Conn) { steps(c, connack, suback); wait(c) },
 	"connect-packet":      func(c net.Conn) { steps(c, []byte{0x10, 0}); wait(c) },
 	"short-suback":        func(c net.Conn) { steps(c, connack, []byte{0x90, 2, 0, 1}); wait(c) },

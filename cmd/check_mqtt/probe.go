@@ -96,8 +96,8 @@ func (p *probe) explain(err error) finding {
 	}
 	phase := p.phases.current()
 	text := fmt.Sprintf("%s: %s (%s)", phase, reason(err), p.address())
-	if phase == "connect" && isClosed(err) && p.tls != nil && p.cert == "" {
-		text += ", perhaps for want of a client certificate"
+	if isClosed(err) {
+		text += p.doubt(phase)
 	}
 	return finding{Output: checks.Output{State: checks.Critical, Text: text}}
 }
@@ -109,6 +109,21 @@ func (p *probe) timedOut(hint string) finding {
 		text += ", " + hint
 	}
 	return finding{Output: checks.Output{State: p.timeoutState, Text: text}}
+}
+
+// doubt says what a connection that the broker closed in a phase may mean.
+func (p *probe) doubt(phase string) string {
+	switch {
+	case phase == "tls":
+		return ", perhaps it speaks no TLS there"
+	case phase == "websocket":
+		return ", perhaps it speaks no WebSocket there"
+	case phase == "connect" && p.tls == nil:
+		return ", perhaps it wants TLS there"
+	case phase == "connect" && p.cert == "":
+		return ", perhaps for want of a client certificate"
+	}
+	return ""
 }
 
 // hints say what a time-out in a phase may mean.
@@ -130,6 +145,7 @@ type stall struct {
 func reason(err error) string {
 	var (
 		op     *net.OpError
+		lookup *net.DNSError
 		number syscall.Errno
 	)
 	switch {
@@ -139,6 +155,8 @@ func reason(err error) string {
 		return "the broker closed the connection"
 	case errors.Is(err, errMalformed):
 		return err.Error()
+	case errors.As(err, &lookup):
+		return lookup.Err
 	case errors.As(err, &number):
 		return number.Error()
 	case errors.As(err, &op):
