@@ -1,7 +1,7 @@
 package main
 
 import (
-	"bytes"
+	"errors"
 	"fmt"
 	"net"
 	"os"
@@ -27,37 +27,73 @@ type loop struct {
 func newLoop(t *testing.T, tables string) *loop {
 	t.Helper()
 	dir := t.TempDir()
-	l := &loop{t: t, plugin: filepath.Join(dir, "check_mqtt"), addr: realtest.FreeAddr(t)}
 	build := exec.Command("go", "build", "-o", dir, ".", "checkbus/cmd/checkbus")
 	if out, err := build.CombinedOutput(); err != nil {
 		t.Fatalf("go build: %v\n%s", err, out)
 	}
-	settings := filepath.Join(dir, "checkbus.toml")
+	l := &loop{t: t, plugin: filepath.Join(dir, "check_mqtt")}
+	for range 5 { // the port may be gone by the time checkbus takes it
+		l.addr = realtest.FreeAddr(t)
+		if l.serve(dir, tables) {
+			return l
+		}
+	}
+	t.Fatal("checkbus does not start")
+	return nil
+}
+
+// serve runs the checkbus of dir on addr; false when it has ended at once.
+func (l *loop) serve(dir, tables string) bool {
+	l.t.Helper()
+	settings, logged := filepath.Join(dir, "checkbus.toml"), filepath.Join(dir, "log")
 	text := fmt.Sprintf("data_dir = %q\n[[listener]]\naddress = %q\n[broker]\nsys_interval = \"1s\"\n[web]\naddress = \"\"\n%s", dir, l.addr, tables)
-	if err := os.WriteFile(settings, []byte(text), 0o600); err != nil {
-		t.Fatal(err)
+	log, err := os.Create(logged)
+	if err := errors.Join(err, os.WriteFile(settings, []byte(text), 0o600)); err != nil {
+		l.t.Fatal(err)
 	}
-	var log bytes.Buffer
+	defer log.Close()
 	cmd := exec.Command(filepath.Join(dir, "checkbus"), "serve", "-config", settings)
-	cmd.Stderr = &log
+	cmd.Stderr = log
 	if err := cmd.Start(); err != nil {
-		t.Fatal(err)
+		l.t.Fatal(err)
 	}
-	t.Cleanup(func() {
-		_ = cmd.Process.Kill()
-		_ = cmd.Wait() // killed
-		if t.Failed() {
-			t.Logf("checkbus: %s", log.String())
+	exited := make(chan struct{})
+	go func() {
+		_ = cmd.Wait() // tests end it
+		close(exited)
+	}()
+	said := func() string {
+		text, err := os.ReadFile(logged)
+		if err != nil {
+			l.t.Fatal(err)
+		}
+		return string(text)
+	}
+	l.t.Cleanup(func() {
+		_ = cmd.Process.Kill() // it may have ended by itself
+		<-exited
+		if l.t.Failed() {
+			l.t.Logf("checkbus: %s", said())
 		}
 	})
-	realtest.Eventually(t, time.Minute, "checkbus to start", func() bool {
-		conn, err := net.Dial("tcp", l.addr)
-		if err == nil {
-			conn.Close()
-		}
-		return err == nil
+	realtest.Eventually(l.t, time.Minute, "checkbus to start", func() bool {
+		return strings.Contains(said(), "msg=listening") || isDone(exited)
 	})
-	return l
+	return !isDone(exited)
+}
+
+func isDone(c <-chan struct{}) bool {
+	select {
+	case <-c:
+		return true
+	default:
+		return false
+	}
+}
+
+func (l *loop) port() string {
+	_, port, _ := net.SplitHostPort(l.addr)
+	return port
 }
 
 // check runs the plugin's mode gateway for a service of web1, or for web1
