@@ -48,7 +48,7 @@ func resultOptions(s *settings) []option {
 		{"critical", "c", "RANGE", "CRITICAL when the mode's value leaves it", judged, text(&s.critical)},
 		{"timeout-state", "", "STATE", "result of a time-out (critical)", "", state(&s.timeoutState)},
 		{"missing-state", "", "STATE", "result when the data is not there (critical; in sys and acl-deny unknown)", "read age rate sys acl-deny passthrough", state(&s.missingState)},
-		{"message", "", "TEXT", "the text to print; {text} {host} {port} {topic} {value} {payload} {age} {time} are filled in", "", template(&s.message)},
+		{"message", "", "TEXT", "the text to print, of a failure only with {text} in it; {text} {host} {port} {topic} {value} {payload} {age} {time} are filled in", "", template(&s.message)},
 		{"verbose", "v", "", "more after the first line; -vvv shows the packets", "", func(string) error { s.verbose++; return nil }},
 		{"version", "V", "", "print the version", "", boolean(&s.show)},
 		{"help", "h", "", "print this", "", boolean(&s.help)},
