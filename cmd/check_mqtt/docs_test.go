@@ -33,6 +33,9 @@ func TestEveryOptionIsDocumentedAndDriven(t *testing.T) {
 				t.Errorf("%s is in no %s", long, name)
 			}
 		}
+		if text := manualText(o); !strings.Contains(strings.ToLower(man), text) {
+			t.Errorf("the manual does not say of %s%s", long, text)
+		}
 		if o.short != "" && !hasWord(scripts, "-"+o.short) && !strings.Contains(scripts, " -"+o.short) {
 			t.Errorf("-%s is in no script", o.short)
 		}
@@ -45,6 +48,16 @@ func TestEveryOptionIsDocumentedAndDriven(t *testing.T) {
 			t.Errorf("--%s of jpmens is in no script", o.long)
 		}
 	}
+}
+
+// manualText is what the manual says of an option, which is what --help says,
+// in lower case.
+func manualText(o option) string {
+	text := "\n" + o.help + "."
+	if o.modes != "" {
+		text += " Modes: " + strings.Join(strings.Fields(o.modes), ", ") + "."
+	}
+	return strings.ToLower(text + "\n")
 }
 
 // notForCores are the options that a core has no use for.
