@@ -118,9 +118,9 @@ func (p *probe) doubt(phase string) string {
 		return ", perhaps it speaks no TLS there"
 	case phase == "websocket":
 		return ", perhaps it speaks no WebSocket there"
-	case phase == "connect" && p.tls == nil:
+	case phase == "connect" && p.transport == "tcp":
 		return ", perhaps it wants TLS there"
-	case phase == "connect" && p.cert == "":
+	case phase == "connect" && p.tls != nil && p.cert == "":
 		return ", perhaps for want of a client certificate"
 	}
 	return ""
