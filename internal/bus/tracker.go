@@ -291,7 +291,7 @@ func (e tracked) change(s checks.Status, origin string) checks.Change {
 	return checks.Change{Status: s, Previous: e.previous, Origin: origin, Kind: e.kind, Seq: e.seq}
 }
 
-// micros is t in microseconds since 1970; 0 when t is zero.
+// millis is t in milliseconds since 1970; 0 when t is zero.
 func millis(t time.Time) int64 {
 	if t.IsZero() {
 		return 0
