@@ -31,8 +31,8 @@ type logbook struct {
 }
 
 type verdict struct {
-	state              string
-	soft, acknowledged bool
+	state                          string
+	soft, acknowledged, inDowntime bool
 }
 
 func readLogbook(lines []string) map[checks.Object][]string {
@@ -59,8 +59,16 @@ func readLogbook(lines []string) map[checks.Object][]string {
 
 func (b *logbook) add(o checks.Object, kind string, fields []string) {
 	v := b.now[o]
-	if kind != "ALERT" {
-		b.note(o, strings.ToLower(strings.TrimSuffix(kind, " ALERT")))
+	switch kind {
+	case "FLAPPING ALERT":
+		b.note(o, "flapping")
+		return
+	case "DOWNTIME ALERT":
+		if on := fields[0] == "STARTED"; on != v.inDowntime { // else it began again with a reload
+			v.inDowntime = on
+			b.now[o] = v
+			b.note(o, "downtime")
+		}
 		return
 	}
 	state, soft := fields[0], fields[1] == "SOFT"
@@ -177,6 +185,8 @@ func TestEventsAreWhatNagiossLogSays(t *testing.T) {
 	agree()
 
 	rotated := n.LogFile + ".1"
+	n.Command("SCHEDULE_SVC_DOWNTIME;h0000;retried;%d;%d;1;0;3600;me;it lasts", now-1, now+3600)
+	n.WaitLog("SERVICE DOWNTIME ALERT: h0000;retried;STARTED")
 	result("disk", 1, 0)
 	if err := os.Rename(n.LogFile, rotated); err != nil {
 		t.Fatal(err)
