@@ -131,7 +131,7 @@ func TestEventsAreWhatNagiossLogSays(t *testing.T) {
 		}
 	}
 	const still = " flap_detection_enabled 0"
-	services := []string{"disk" + still, "load" + still, "retried" + still + "\n  max_check_attempts 3", "flapper"}
+	services := []string{"disk" + still, "load" + still, "retried" + still + "\n  max_check_attempts 3", "flapper", "mark" + still}
 	define(services...)
 	n := realtest.StartNagios(t, realtest.NagiosOptions{Hosts: 1, Includes: []string{file}, Config: []string{
 		"enable_flap_detection=1", "low_service_flap_threshold=10", "high_service_flap_threshold=20",
@@ -140,8 +140,13 @@ func TestEventsAreWhatNagiossLogSays(t *testing.T) {
 	g := startGateway(t, feedTable(n))
 	events := g.listen("checkbus/event/#")
 	var log []string // of the files that were rotated
+	marks := 0
 	agree := func() {
 		t.Helper()
+		marks++ // Nagios works through results in their order: behind this one nothing is under way
+		mark := fmt.Sprintf("mark %d", marks)
+		g.publish("nagios/h0000/mark", fmt.Sprintf(`{"exit_code":%d,"reason":%q}`, 1+marks%2, mark))
+		n.WaitLog(";HARD;1;" + mark)
 		var want, got map[checks.Object][]string
 		defer func() {
 			if !maps.EqualFunc(want, got, slices.Equal) {
@@ -164,7 +169,7 @@ func TestEventsAreWhatNagiossLogSays(t *testing.T) {
 	result("retried", 0, 2, 2, 2, 2, 0, 1, 0)
 	agree()
 	result("disk", 2)
-	n.WaitLog("h0000;disk;CRITICAL")
+	agree()
 	n.Command("ACKNOWLEDGE_SVC_PROBLEM;h0000;disk;1;0;0;me;on it")
 	agree()
 	now := time.Now().Unix()
@@ -201,7 +206,7 @@ func TestEventsAreWhatNagiossLogSays(t *testing.T) {
 	define(append(services, "swap"+still)...)
 	n.Reload()
 	added := checks.Object{Host: "h0000", Service: "swap"}
-	waitFor(t, "the new service", func() bool { return g.knows(added) && strings.Contains(g.logged(), "services=5") })
+	waitFor(t, "the new service", func() bool { return g.knows(added) && strings.Contains(g.logged(), "services=6") })
 	result("swap", 2, 0, 2)
 	agree()
 
