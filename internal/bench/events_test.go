@@ -45,6 +45,11 @@ func startEvents(b *testing.B, core string) eventWay {
 		publisher:  mqtttest.Connect(b, g.addr, mqtttest.Options{ID: "publisher"}),
 		subscriber: mqtttest.Connect(b, g.addr, mqtttest.Options{ID: "subscriber"}),
 	}
+	if c.settings != "" { // what the core has is known before anything changes
+		first := mqtttest.Connect(b, g.addr, mqtttest.Options{ID: "first"})
+		first.Subscribe("checkbus/state/h0000/s000", 0)
+		first.Next(mqtttest.PUBLISH)
+	}
 	w.subscriber.Subscribe("checkbus/event/#", 0)
 	return w
 }
