@@ -49,6 +49,7 @@ func readAccess(cfg Access, root string, old access) (access, error) {
 type rights struct {
 	user   string // authenticated as; empty for an anonymous client
 	client string // the MQTT client identifier
+	all    bool   // everything but what is Reserved
 	local  bool   // came over loopback or a Unix socket
 	stamp  string // of the password that it knew, see Passwords.stamp
 	access *atomic.Pointer[access]
@@ -82,6 +83,9 @@ func (r rights) mayWrite(topic string) bool {
 func (r rights) mayRead(topic string) bool { return r.allows(false, topic) }
 
 func (r rights) allows(writes bool, topic string) bool {
+	if r.all {
+		return true
+	}
 	rules := r.access.Load().remote
 	if r.local {
 		rules = r.access.Load().local

@@ -67,21 +67,25 @@ func (a answer) append(b []byte, qos byte, id uint16, to *conn) []byte {
 	return appendAck(b, kind, id, a.code, reason)
 }
 
-// appendAck encodes a PUBACK, PUBREC or PUBCOMP. The short form, without code
+// appendAck encodes a PUBACK, PUBREC, PUBREL or PUBCOMP. The short form, without code
 // and reason, is the same in all versions of MQTT.
 func appendAck(b []byte, kind byte, id uint16, code byte, reason string) []byte {
+	header := kind << 4
+	if kind == packets.Pubrel {
+		header |= 2 // MQTT 5, 3.6.1
+	}
 	switch {
 	case code == 0 && reason == "":
-		b = append(b, kind<<4, 2)
+		b = append(b, header, 2)
 		return binary.BigEndian.AppendUint16(b, id)
 	case reason == "":
-		b = append(b, kind<<4, 3)
+		b = append(b, header, 3)
 		b = binary.BigEndian.AppendUint16(b, id)
 		return append(b, code)
 	}
 	properties := 3 + len(reason)
 	length := binary.AppendUvarint(nil, uint64(properties)) // MQTT counts as varints do
-	b = append(b, kind<<4)
+	b = append(b, header)
 	b = binary.AppendUvarint(b, uint64(3+len(length)+properties))
 	b = binary.BigEndian.AppendUint16(b, id)
 	b = append(b, code)

@@ -24,12 +24,13 @@ type ackTime struct {
 }
 
 // observe notes how long the publishers of a batch waited.
-func (a *ackTime) observe(batch []verdict) {
+func (a *ackTime) observe(batch []task) {
 	now := time.Now()
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	for _, v := range batch {
-		if v.in.packet.FixedHeader.Qos == 0 || v.in.session == nil {
+	for i := range batch {
+		v := &batch[i]
+		if v.in == nil || v.in.packet.FixedHeader.Qos == 0 || v.in.session == nil {
 			continue
 		}
 		took := now.Sub(v.in.arrived)

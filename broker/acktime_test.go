@@ -10,11 +10,11 @@ import (
 
 func TestAcknowledgementsAreCountedByHowLongTheyTook(t *testing.T) {
 	var a ackTime
-	batch := []verdict{{in: &inbound{session: newSession("QoS 0"), arrived: time.Now()}}, {in: &inbound{arrived: time.Now()}}}
+	batch := []task{{in: &inbound{session: newSession(nil, "QoS 0"), arrived: time.Now()}}, {in: &inbound{arrived: time.Now()}}}
 	for _, ago := range []time.Duration{0, 3 * time.Millisecond, 3 * time.Millisecond, time.Minute} {
-		in := &inbound{session: newSession("a"), arrived: time.Now().Add(-ago)}
+		in := &inbound{session: newSession(nil, "a"), arrived: time.Now().Add(-ago)}
 		in.packet = packets.Packet{FixedHeader: packets.FixedHeader{Qos: 1}}
-		batch = append(batch, verdict{in: in})
+		batch = append(batch, task{in: in})
 	}
 	a.observe(batch)
 	var m dto.Metric
@@ -34,9 +34,9 @@ func TestAcknowledgementsAreCountedByHowLongTheyTook(t *testing.T) {
 
 func BenchmarkObserveAcknowledgements(b *testing.B) {
 	var a ackTime
-	batch := make([]verdict, 100)
+	batch := make([]task, 100)
 	for i := range batch {
-		batch[i].in = &inbound{session: newSession("a"), arrived: time.Now()}
+		batch[i].in = &inbound{session: newSession(nil, "a"), arrived: time.Now()}
 		batch[i].in.packet.FixedHeader.Qos = 1
 	}
 	for b.Loop() {

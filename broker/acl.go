@@ -198,7 +198,8 @@ func expand(buf []byte, pattern, user, client string) []byte {
 // DefaultAccess says who may do what where there is no ACL file. A user is a
 // host: it writes its own results, Root/<user> and below, and reads everything
 // but what lies at and below Root for others; batches, on Root itself, it
-// neither writes nor reads. Anonymous clients may do everything when they are
+// neither writes nor reads. Besides, as a bridge, it tells whether it is up, on
+// $SYS/broker/connection/<client>/state. Anonymous clients may do everything when they are
 // Local. Others write nothing, and read what every user may read: not Root.
 type DefaultAccess struct {
 	Root  string // first levels of the topics of results: "nagios"
@@ -206,8 +207,8 @@ type DefaultAccess struct {
 }
 
 // Allows reports whether a client may write, or else read, topic. user is its
-// user name, or "" for an anonymous client; client is of no consequence.
-func (d DefaultAccess) Allows(user, _ string, writes bool, topic string) bool {
+// user name, or "" for an anonymous client.
+func (d DefaultAccess) Allows(user, client string, writes bool, topic string) bool {
 	switch {
 	case user == "" && d.Local:
 		return true
@@ -216,5 +217,5 @@ func (d DefaultAccess) Allows(user, _ string, writes bool, topic string) bool {
 	case within(d.Root, topic):
 		return topic != d.Root && within(checks.EncodeLevel(user), topic[len(d.Root)+1:])
 	}
-	return !writes
+	return !writes || topic == stateTopic(client)
 }

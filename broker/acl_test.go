@@ -157,20 +157,20 @@ func TestACLFilesAreTakenAsMosquittoTakesThem(t *testing.T) {
 			if _, err := ReadACL(path); (err == nil) != tt.valid {
 				t.Errorf("ReadACL: %v, want an error: %t", err, !tt.valid)
 			}
-			if starts, log := mosquittoStarts(t, path); starts != tt.valid {
+			if starts, log := mosquittoStarts(t, "acl_file "+path); starts != tt.valid {
 				t.Errorf("mosquitto starts: %t, want %t\n%s", starts, tt.valid, log)
 			}
 		})
 	}
 }
 
-// mosquittoStarts reports whether Mosquitto starts with the ACL file at path.
-func mosquittoStarts(t *testing.T, path string) (starts bool, log string) {
+// mosquittoStarts reports whether Mosquitto starts with these lines of settings.
+func mosquittoStarts(t *testing.T, settings string) (starts bool, log string) {
 	t.Helper()
 	program := realtest.Need(t, "mosquitto")
 	dir := t.TempDir()
 	// As root Mosquitto would become a user that cannot read the test's files.
-	conf := []byte("user root\nlistener 0 ./socket\nacl_file " + path + "\n")
+	conf := []byte("user root\nlistener 0 ./socket\n" + settings + "\n")
 	if err := os.WriteFile(filepath.Join(dir, "conf"), conf, 0o600); err != nil {
 		t.Fatal(err)
 	}

@@ -26,9 +26,10 @@ func BenchmarkAck(b *testing.B) {
 				for i := range clients {
 					clients[i] = g.dial(mqtttest.Options{ID: fmt.Sprint(i)})
 				}
+				message := result(1, 1, string(make([]byte, 100)))
 				b.ResetTimer()
 				for _, c := range clients {
-					all.Go(func() { exchange(b, c, (b.N+publishers-1)/publishers) })
+					all.Go(func() { exchange(b, c, message, (b.N+publishers-1)/publishers) })
 				}
 				all.Wait()
 				b.ReportMetric(float64(b.N)/b.Elapsed().Seconds(), "acks/s")
@@ -37,10 +38,10 @@ func BenchmarkAck(b *testing.B) {
 	}
 }
 
-// exchange publishes n messages and reads their acknowledgements.
-func exchange(b *testing.B, c *mqtttest.Client, n int) {
+// exchange publishes a message n times and reads the acknowledgements.
+func exchange(b *testing.B, c *mqtttest.Client, m mqtttest.Message, n int) {
 	const window = 100
-	message := result(1, 1, string(make([]byte, 100))).Encode(false)
+	message := m.Encode(false)
 	batch := make([]byte, 0, window*len(message))
 	acks := make([]byte, 4*window)
 	for n > 0 {

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"hash/maphash"
 	"log/slog"
+	"maps"
 	"math"
 	"runtime"
 	"strings"
@@ -32,42 +33,53 @@ type Message struct {
 	Dup      bool   // the client may have sent it before
 	Retain   bool
 	Will     bool
+	Held     bool // given to accept again, and refused to nobody, when it cannot be stored
 }
 
 // A Broker is an MQTT server. Call Handle, Listen and Run once each, in this
 // order; Publish and Stats may be called at any time.
 type Broker struct {
-	cfg    Config
-	log    *slog.Logger
-	server *mqtt.Server
-	root   string
-	accept func(Message, func(error))
-	denied func(Message)
+	cfg      Config
+	log      *slog.Logger
+	server   *mqtt.Server
+	root     string
+	bridges  []*bridge
+	identity string // in the paths of messages, see pathProperty
+	accept   func(Message, func(error))
+	denied   func(Message)
 
 	access    atomic.Pointer[access]
 	attempts  *Attempts
 	hashers   chan struct{} // has an element for each password that is being checked
 	reloading sync.Mutex    // held by Reload
 
-	listeners []*listener
-	clients   sync.WaitGroup // goroutines of connections
-	finisher  *finisher
-	running   atomic.Bool   // Run takes connections
-	stopping  chan struct{} // closed when Run is about to end, b.mu held
-	count     counters
-	sequence  atomic.Int64 // of messages delivered
-	retaining sync.Mutex   // held by retain and retainedTopics
-	retained  retainedSizes
-	backlogs  backlogs
-	routes    routes
-	crowd     crowd
-	ackTime   ackTime
+	listeners  []*listener
+	clients    sync.WaitGroup // goroutines of connections
+	finisher   *finisher
+	running    atomic.Bool   // Run takes connections
+	stopping   chan struct{} // closed when Run is about to end, b.mu held
+	count      counters
+	sequence   atomic.Int64 // of messages delivered
+	retaining  sync.Mutex   // held by retain and retainedTopics
+	retained   retainedSizes
+	outboxes   atomic.Int64 // bytes of memory in all of them
+	leveling   sync.Mutex   // held by level
+	store      *store       // nil where nothing is kept on disk; from Listen on
+	sweeper    sweeper
+	stored     atomic.Int64 // sessions that are
+	storing    sync.Mutex   // held by storePublication
+	storingOwn atomic.Int32 // the gateway's own publishes that go to disk before they go on
+	routes     routes
+	crowd      crowd
+	ackTime    ackTime
+	outside    *outside // nil: there is none
 
 	addresses addresses
 
 	// What is logged now and then only.
 	acceptFailed, panicked, slowed, loginRefused, handshakeFailed, retainRefused               seldom
 	full, addressCrowded, proxyRefused, packetRefused, connectLate, topicRefused, rateExceeded seldom
+	queueFull, readFailed, pathEnded                                                           seldom
 
 	mu       sync.Mutex
 	sessions map[string]*session // by client identifier
@@ -92,6 +104,16 @@ func New(cfg Config, log *slog.Logger) (*Broker, error) {
 		sessions: map[string]*session{},
 		conns:    map[*conn]struct{}{},
 	}
+	if b.identity = cfg.Identity; b.identity == "" {
+		b.identity = newIdentity()
+	}
+	b.cfg.Queues = map[string]Queue{}
+	maps.Copy(b.cfg.Queues, cfg.Queues)
+	for _, settings := range cfg.Bridges {
+		br := newBridge(b, settings)
+		b.bridges = append(b.bridges, br)
+		b.cfg.Queues[br.session()] = Queue{bridgeQueue * cfg.Queue.Messages, bridgeQueue * cfg.Queue.Bytes}
+	}
 	b.server = mqtt.New(&mqtt.Options{
 		Capabilities:           capabilities(cfg),
 		Logger:                 slog.New(libraryLog{log.Handler()}),
@@ -100,12 +122,18 @@ func New(cfg Config, log *slog.Logger) (*Broker, error) {
 	if err := b.server.AddHook(&hook{b: b}, nil); err != nil {
 		return nil, fmt.Errorf("broker: %w", err)
 	}
+	if cfg.Subscribe != nil {
+		var err error
+		if b.outside, err = newOutside(*cfg.Subscribe, b); err != nil {
+			return nil, err
+		}
+	}
 	return b, nil
 }
 
 func capabilities(cfg Config) *mqtt.Capabilities {
 	c := mqtt.NewDefaultServerCapabilities()
-	c.MaximumClients = int64(cfg.MaxConnections)
+	c.MaximumClients = int64(cfg.MaxConnections + len(cfg.Bridges))
 	c.MaximumMessageExpiryInterval = 0 // the default makes retained messages vanish after a day
 	c.ReceiveMaximum = receiveMaximum
 	c.TopicAliasMaximum = topicAliases
@@ -142,29 +170,44 @@ func (b *Broker) Run(ctx context.Context) error {
 	}
 	b.silenceSys()
 
-	var finishing, accepting sync.WaitGroup
+	var finishing, accepting, bridging sync.WaitGroup
 	finishing.Go(b.finish)
 	finishing.Go(b.keepTime)
 	finishing.Go(func() { b.watchCertificates(ctx) })
 	finishing.Go(b.publishSys)
+	b.prepareBridges(ctx)
+	var subscribing sync.WaitGroup
+	if b.outside != nil {
+		subscribing.Go(func() { b.outside.run(ctx) })
+	}
 	for _, ln := range b.listeners {
 		accepting.Go(func() { b.acceptFrom(ln) })
 		b.log.Info("listening", "address", ln.Addr().String(), "transport", ln.settings.transport())
 	}
 	b.running.Store(true)
 
+	for _, br := range b.bridges {
+		bridging.Go(func() { br.run(ctx) })
+	}
+
 	<-ctx.Done()
+	bridging.Wait()
 	b.mu.Lock()
 	close(b.stopping)
 	b.mu.Unlock()
 	b.closeListeners()
 	accepting.Wait()
+	subscribing.Wait()
 	b.drain()
 	b.closeConns()
 	b.clients.Wait()
+	var err error
+	if b.store != nil {
+		err = b.store.close()
+	}
 	b.finisher.stop()
 	finishing.Wait()
-	return b.server.Close()
+	return errors.Join(err, b.server.Close())
 }
 
 // ending reports whether Run is about to end.

@@ -142,7 +142,7 @@ func start(t testing.TB, adapt ...func(*Config)) *gateway {
 	t.Helper()
 	cfg := Default()
 	cfg.Listeners[0].Address = "127.0.0.1:0"
-	cfg.SysInterval = 0
+	cfg.SysInterval, cfg.Dir = 0, t.TempDir()
 	for _, f := range adapt {
 		f(&cfg)
 	}
@@ -176,6 +176,9 @@ func start(t testing.TB, adapt ...func(*Config)) *gateway {
 	})
 	return g
 }
+
+// inMemory keeps nothing on disk.
+func inMemory(c *Config) { c.Dir = "" }
 
 // accept of bus, not of Broker.
 func (g *gateway) accept(m Message, done func(error)) { g.bus.accept(m, done) }

@@ -7,6 +7,8 @@ import (
 	"strings"
 	"time"
 
+	"github.com/cockroachdb/pebble/vfs"
+
 	"checkbus/internal/listen"
 )
 
@@ -25,12 +27,23 @@ type Access struct {
 type Config struct {
 	Listeners []Listener `toml:"listener"`
 	Access    Access     `toml:"access"`
+	Bridges   []Bridge   `toml:"bridge"`
 	// MaxPacket is the largest packet taken from a client, in bytes, 1024 to
 	// 268435455. MQTT 5 clients are told it.
 	MaxPacket int `toml:"max_packet"`
 	// MaxConnections is how many clients may be connected at once. It also
 	// bounds the sessions kept for clients that are away.
 	MaxConnections int `toml:"max_connections"`
+	// Dir is where sessions that outlive their connection, what waits for their
+	// clients, and retained messages of clients are kept; "" is in memory alone.
+	Dir string `toml:"-"`
+	// Queue bounds what waits for each client with such a session.
+	Queue Queue `toml:"-"`
+	// Queues has other bounds for some clients, by their identifiers.
+	Queues map[string]Queue `toml:"-"`
+	// MaxStored is how many bytes of messages may wait on disk for all clients,
+	// 1 MiB or more.
+	MaxStored int64 `toml:"-"`
 	// MaxConnectionsPerAddress is how many connections from one address, or from
 	// one IPv6 network of 64 bits, may be open at once; 0 is any. Those from this
 	// machine do not count.
@@ -49,8 +62,23 @@ type Config struct {
 	SysInterval time.Duration `toml:"sys_interval"`
 	// Sockets are those that systemd opened, by name, see listen.Sockets.
 	Sockets map[string]net.Listener `toml:"-"`
+	// Identity is the gateway's name in the paths of messages that go through
+	// several; each has another, and keeps it. "" makes one up.
+	Identity string `toml:"-"`
+	// disk is the file system below Dir; nil is the machine's.
+	disk vfs.FS
+	// Subscribe is an outside broker; nil is none.
+	Subscribe *Subscribe `toml:"subscribe"`
 	// Version is what $SYS/broker/version says of the gateway.
 	Version string `toml:"-"`
+}
+
+// A Queue bounds what waits for a client, in flight or not. Beyond it the oldest
+// messages that are not in flight are dropped. In memory there is never more
+// than 8,192 messages and 6 MiB.
+type Queue struct {
+	Messages int   // 1 or more
+	Bytes    int64 // 64 KiB or more
 }
 
 // Default returns the settings of a broker for this machine alone.
@@ -59,6 +87,8 @@ func Default() Config {
 		Listeners:      []Listener{{Address: "127.0.0.1:1883"}},
 		MaxPacket:      2_000_000,
 		MaxConnections: 10_000,
+		Queue:          Queue{Messages: 100_000, Bytes: 64 << 20},
+		MaxStored:      1 << 30,
 		ConnectTimeout: 15 * time.Second,
 		MaxTopicLevels: 200,
 		SysInterval:    10 * time.Second,
@@ -70,6 +100,12 @@ func Default() Config {
 const (
 	leastPacket = 1024
 	mostPacket  = 268_435_455
+)
+
+// The least that queues must hold: some messages of ordinary size.
+const (
+	leastQueue  = 64 << 10
+	leastStored = 1 << 20
 )
 
 // The bounds of connect_timeout.
@@ -101,6 +137,7 @@ func (c Config) Validate() error {
 			errs = append(errs, fmt.Errorf("listener[%d].allow_anonymous: as it is, nobody may connect to %s: set it, or access.password_file, or identity", i, l.Address))
 		}
 	}
+	errs = append(errs, validateBridges(c.Bridges)...)
 	if c.MaxPacket < leastPacket || c.MaxPacket > mostPacket {
 		errs = append(errs, fmt.Errorf("broker.max_packet: %d is not in %d to %d", c.MaxPacket, leastPacket, mostPacket))
 	}
@@ -119,8 +156,20 @@ func (c Config) Validate() error {
 	if c.MaxTopicLevels < 1 || c.MaxTopicLevels > maxLevels {
 		errs = append(errs, fmt.Errorf("broker.max_topic_levels: %d is not in 1 to %d", c.MaxTopicLevels, maxLevels))
 	}
+	if c.Queue.Messages < 1 {
+		errs = append(errs, fmt.Errorf("broker.max_queued_messages: %d is not positive", c.Queue.Messages))
+	}
+	if c.Queue.Bytes < leastQueue {
+		errs = append(errs, fmt.Errorf("broker.max_queued_bytes: %d is less than 64KiB", c.Queue.Bytes))
+	}
+	if c.MaxStored < leastStored {
+		errs = append(errs, fmt.Errorf("broker.max_stored: %d is less than 1MiB", c.MaxStored))
+	}
 	if c.SysInterval != 0 && c.SysInterval < time.Second {
 		errs = append(errs, fmt.Errorf("broker.sys_interval: %v is neither 0s nor 1s or more", c.SysInterval))
+	}
+	if c.Subscribe != nil {
+		errs = append(errs, c.Subscribe.Validate())
 	}
 	return errors.Join(errs...)
 }
@@ -137,7 +186,10 @@ func (c Config) Check() error {
 		}
 		errs = append(errs, inListener(i, err))
 	}
-	return errors.Join(errs...)
+	if c.Subscribe != nil {
+		errs = append(errs, c.Subscribe.Check())
+	}
+	return errors.Join(append(errs, checkBridges(c.Bridges))...)
 }
 
 // anonymous reports whether a listener lets in clients that do not say who they

@@ -37,7 +37,10 @@ func TestValidateNamesEveryMistake(t *testing.T) {
 			"broker.max_packet: 0 is not in 1024 to 268435455\n" +
 			"broker.max_connections: 0 is not positive\n" +
 			"broker.connect_timeout: 0s is not in 1s to 5m0s\n" +
-			"broker.max_topic_levels: 0 is not in 1 to 200"},
+			"broker.max_topic_levels: 0 is not in 1 to 200\n" +
+			"broker.max_queued_messages: 0 is not positive\n" +
+			"broker.max_queued_bytes: 0 is less than 64KiB\n" +
+			"broker.max_stored: 0 is less than 1MiB"},
 		"no listener":      {listen(), "listener: at least one is required"},
 		"no port":          {listen("localhost"), `listener[0].address: "localhost" is none of host:port, unix:/path and systemd:NAME`},
 		"wrong port":       {listen("127.0.0.1:1883", "[::1]:70000"), `listener[1].address: "[::1]:70000" has no port from 0 to 65535`},

@@ -56,21 +56,20 @@ type conn struct {
 	bridge      bool              // CONNECT said so
 	problemInfo bool              // reason strings are welcome
 	maxOut      uint32            // the largest packet the client takes, in bytes; 0 is any
-	subscribeID uint16            // packet id of the SUBSCRIBE or UNSUBSCRIBE at work
+	receiveMax  uint16            // its Receive Maximum; 0 is any
 	certificate *x509.Certificate // of the client, verified; or nil
 	rights      rights            // once it is let in
 	refusal     *refusal
-	granted     map[int]byte // see subscribe
+	granted     map[int]packets.Subscription // see subscribe
 	will        *will
 	session     *session
 	client      *mqtt.Client
 	turn        bool // this connection holds session.turn
-	gated       bool // this connection holds session.gate
 	welcome     bool // the CONNACK was sent
 	oversize    bool // a packet was too large
 	rate        rate
 
-	senders sync.WaitGroup // the replay goroutine
+	senders sync.WaitGroup // goroutines that read what is sent, from the disk or the library
 
 	goodbye  atomic.Bool   // a DISCONNECT was written
 	left     atomic.Bool   // the library cleans up by itself
@@ -85,7 +84,6 @@ type conn struct {
 	out     []byte    // waits to be written
 	spare   []byte    // the buffer before it, empty
 	queued  int       // bytes in out and in the write under way
-	window  *window   // nil where the client set no Receive Maximum
 	replay  replay
 	credit  time.Duration // see pace
 	counted int           // bytes in counters.waiting
@@ -176,11 +174,7 @@ func (c *conn) Write(b []byte) (int, error) {
 	if c.ended {
 		return 0, net.ErrClosed
 	}
-	ready := b
-	if c.window != nil {
-		ready = c.window.admit(b)
-	}
-	if err := c.append(ready); err != nil {
+	if err := c.append(b); err != nil {
 		return 0, err
 	}
 	return len(b), nil
@@ -188,14 +182,11 @@ func (c *conn) Write(b []byte) (int, error) {
 
 // append queues b for writing; c.mu is held.
 func (c *conn) append(b []byte) error {
-	if c.waiting()+len(b) > outLimit {
+	if c.queued+len(b) > outLimit {
 		c.overload()
 		return errSlow
 	}
 	defer c.account()
-	if len(b) == 0 {
-		return nil
-	}
 	c.out = append(c.out, b...)
 	c.queued += len(b)
 	if !c.writing {
@@ -205,23 +196,21 @@ func (c *conn) append(b []byte) error {
 	return nil
 }
 
-// waiting is how many bytes are on their way to the client; c.mu is held.
-func (c *conn) waiting() int {
-	if c.window == nil {
-		return c.queued
-	}
-	return c.queued + c.window.bytes
-}
-
-// acked tells that the client acknowledged the delivery with this packet
-// identifier, which may let others go.
-func (c *conn) acked(id uint16) {
+// nudge tells those who wait for the client that it acknowledged something.
+func (c *conn) nudge() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if c.window != nil && c.failed == nil && !c.ended {
-		_ = c.append(c.window.acked(id)) // an error has closed the connection
-	}
 	c.moved.Broadcast()
+}
+
+// run starts a goroutine that ends with the connection; not when it has ended.
+func (c *conn) run(f func()) bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if !c.ended {
+		c.senders.Go(f)
+	}
+	return !c.ended
 }
 
 // flush writes until nothing waits; finish waits for it.
@@ -291,7 +280,7 @@ func (c *conn) finish(code packets.Code) {
 	for c.writing {
 		c.moved.Wait()
 	}
-	c.in, c.out, c.spare, c.window = frames{}, nil, nil, nil // a session that stays keeps c
+	c.in, c.out, c.spare = frames{}, nil, nil // a session that stays keeps c
 	c.queued = 0
 	c.account()
 	c.mu.Unlock()

@@ -23,6 +23,9 @@ func (c *conn) connect(pk packets.Packet) packets.Packet {
 	c.version = pk.ProtocolVersion
 	c.patience = patience(pk.Connect.Keepalive)
 	c.will = takeWill(&pk)
+	if c.will != nil && filterMatches(bridgeState, c.will.packet.TopicName) {
+		c.bridge = true // of a Mosquitto with try_private off, or one that speaks MQTT 5
+	}
 	if pk.Connect.PasswordFlag && len(pk.Connect.Password) == 0 {
 		pk.Connect.PasswordFlag = false // an empty password is one (MQTT 5, 3.1.3.6)
 	}
@@ -30,10 +33,8 @@ func (c *conn) connect(pk packets.Packet) packets.Packet {
 		p := &pk.Properties
 		c.problemInfo = !p.RequestProblemInfoFlag || p.RequestProblemInfo == 1
 		c.maxOut = p.MaximumPacketSize
-		if p.ReceiveMaximum > 0 {
-			c.setWindow(newWindow(p.ReceiveMaximum))
-			p.ReceiveMaximum = 0 // kept here: see window
-		}
+		c.receiveMax = p.ReceiveMaximum
+		p.ReceiveMaximum = 0 // kept here: see outbox
 		// Aliases that the library gave out outlive the connection, so that the
 		// next one gets messages without a topic.
 		p.TopicAliasMaximum = 0
@@ -45,23 +46,6 @@ func (c *conn) connect(pk packets.Packet) packets.Packet {
 // patience is how long a client may be silent (MQTT 5, 3.1.2.10), 0 for ever.
 func patience(keepalive uint16) time.Duration {
 	return time.Duration(keepalive) * time.Second * 3 / 2
-}
-
-func (c *conn) setWindow(w *window) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	c.window = w
-}
-
-// hideID takes the packet identifier out of a SUBSCRIBE or UNSUBSCRIBE, to put
-// it back into the answer: the library refuses one that a delivery to the same
-// client uses just then. One without an identifier is left to be refused.
-func (c *conn) hideID(pk packets.Packet) packets.Packet {
-	if pk.PacketID != 0 {
-		c.subscribeID = pk.PacketID
-		pk.PacketID, pk.FixedHeader.Qos = 0, 0
-	}
-	return pk
 }
 
 // farewell takes the session expiry of a DISCONNECT, see expiry, and completes

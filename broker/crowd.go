@@ -53,7 +53,7 @@ func (b *Broker) thin() {
 	loads := make([]load, 0, len(b.conns))
 	for c := range b.conns {
 		c.mu.Lock()
-		loads = append(loads, load{c, c.waiting()})
+		loads = append(loads, load{c, c.queued})
 		c.mu.Unlock()
 	}
 	b.mu.Unlock()
@@ -80,16 +80,13 @@ func (c *conn) overload() {
 	c.counters.dropped.Add(unacknowledged(c.out))
 	c.queued -= len(c.out)
 	c.out = nil
-	if c.window != nil {
-		c.window.held, c.window.bytes = nil, 0
-	}
 	c.account()
 }
 
 // account counts what waits for this client in what waits for all; c.mu is
 // held.
 func (c *conn) account() {
-	now := c.waiting()
+	now := c.queued
 	if c.counters.waiting.Add(int64(now-c.counted)) <= calmOut {
 		c.counters.calm.Store(true)
 	}

@@ -5,22 +5,28 @@ import (
 	"sync/atomic"
 )
 
-// A finisher does what follows accept's verdicts, apart from the goroutine that
-// brings them: it acknowledges, all verdicts of one client that came together
-// in one write, and then delivers to subscribers.
+// A finisher does what follows accept's verdicts and the commits of the store,
+// apart from the goroutines that bring them: it acknowledges, all that came
+// together for one client in one write, and then delivers to subscribers.
 type finisher struct {
-	pending atomic.Int64  // given to accept and not finished
+	pending atomic.Int64  // publishes given to accept or the store, and not finished
 	idle    chan struct{} // has an element when pending came down to 0
 
 	mu      sync.Mutex
 	arrived sync.Cond
-	items   []verdict
+	items   []task
 	stopped bool
 }
 
-type verdict struct {
-	in  *inbound
-	err error
+// A task is one of three: accept's verdict on a publish, a publication whose
+// commit is over, or something else to do after a commit.
+type task struct {
+	in          *inbound
+	err         error
+	publication *publication
+	run         func()
+
+	fanout *fanout // what is to be sent now of a publish that accept took; or nil
 }
 
 func newFinisher() *finisher {
@@ -29,17 +35,17 @@ func newFinisher() *finisher {
 	return f
 }
 
-// add takes accept's verdict on in. It does not block.
-func (f *finisher) add(in *inbound, err error) {
+// add takes a task. It does not block.
+func (f *finisher) add(t task) {
 	f.mu.Lock()
-	f.items = append(f.items, verdict{in, err})
+	f.items = append(f.items, t)
 	f.mu.Unlock()
 	f.arrived.Signal()
 }
 
-// next returns the verdicts that came since the last call, at least one, or
-// false after stop. It uses spare for what comes next.
-func (f *finisher) next(spare []verdict) ([]verdict, bool) {
+// next returns the tasks that came since the last call, at least one, or false
+// after stop. It uses spare for what comes next.
+func (f *finisher) next(spare []task) ([]task, bool) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	for len(f.items) == 0 && !f.stopped {
@@ -50,7 +56,7 @@ func (f *finisher) next(spare []verdict) ([]verdict, bool) {
 	return items, len(items) > 0
 }
 
-// stop makes next return false once all verdicts are handed out.
+// stop makes next return false once all tasks are handed out.
 func (f *finisher) stop() {
 	f.mu.Lock()
 	f.stopped = true
@@ -58,7 +64,7 @@ func (f *finisher) stop() {
 	f.arrived.Signal()
 }
 
-// done counts n verdicts as finished.
+// done counts n publishes as finished.
 func (f *finisher) done(n int) {
 	if f.pending.Add(int64(-n)) == 0 {
 		select {
@@ -70,7 +76,7 @@ func (f *finisher) done(n int) {
 
 // finish works until the finisher is stopped.
 func (b *Broker) finish() {
-	var spare []verdict
+	var spare []task
 	var touched []*session
 	for {
 		batch, ok := b.finisher.next(spare)
@@ -78,13 +84,9 @@ func (b *Broker) finish() {
 			return
 		}
 		touched = touched[:0]
-		for _, v := range batch {
-			v.in.answer = answerTo(v.err, v.in.version)
-			if s := v.in.session; s != nil {
-				b.hangUp(s.settle(v.in, v.in.answer))
-				if v.in.packet.FixedHeader.Qos > 0 {
-					touched = append(touched, s)
-				}
+		for i := range batch {
+			if s := b.answer(&batch[i]); s != nil {
+				touched = append(touched, s)
 			}
 		}
 		for _, s := range touched {
@@ -93,13 +95,72 @@ func (b *Broker) finish() {
 			s.mu.Unlock()
 		}
 		b.ackTime.observe(batch)
-		for _, v := range batch {
-			if v.in.answer.taken {
-				_ = b.deliver(&v.in.packet, v.in.client, v.in.version) // it was answered: the result is taken
-			}
+		finished := 0
+		for i := range batch {
+			finished += b.complete(&batch[i])
 		}
-		b.finisher.done(len(batch))
+		b.finisher.done(finished)
 		clear(batch)
 		spare = batch
 	}
+}
+
+// answer settles the publish that t is about, unless it goes to disk first. It
+// returns the session with an acknowledgement to flush, if any.
+func (b *Broker) answer(t *task) *session {
+	in, err := t.in, t.err
+	switch {
+	case t.publication != nil:
+		in, err = t.publication.in, t.publication.answer()
+		if t.publication.accepted {
+			t.in = in // its acknowledgement is due now: see ackTime
+		}
+	case in == nil:
+		return nil
+	case answerTo(err, in.version).taken:
+		f := fanout{partial: err, accepted: true}
+		if !b.fanOut(in, &f) {
+			t.in = nil
+			return nil
+		}
+		if err = f.partial; len(f.to) > 0 {
+			send := f
+			t.fanout = &send
+		}
+	}
+	s := in.session
+	if s == nil {
+		return nil
+	}
+	b.hangUp(s.settle(in, answerTo(err, in.version)))
+	if in.packet.FixedHeader.Qos == 0 {
+		return nil
+	}
+	return s
+}
+
+// complete does what follows the answers, and returns how many publishes that
+// finishes.
+func (b *Broker) complete(t *task) int {
+	switch {
+	case t.run != nil:
+		t.run()
+		return 0
+	case t.publication != nil:
+		b.arrive(t.publication)
+	case t.fanout != nil:
+		b.sendAll(t.fanout)
+	}
+	return 1
+}
+
+// follow hands what follows up on something stored to the store, and has run done
+// when it is on disk.
+func (b *Broker) follow(w *edit, run func()) {
+	w.done = func(err error) {
+		if err == nil {
+			b.finisher.add(task{run: run})
+		}
+	}
+	b.store.submit(w, false)
 }

@@ -25,9 +25,21 @@ import (
 // one subscriber that does not read stops those who publish to it, and its own
 // client identifier.
 func TestSubscriberThatDoesNotReadHarmsNobody(t *testing.T) {
+	for qos, tt := range []struct {
+		log  string
+		seen func(Stats) bool
+	}{
+		{"slow consumer", func(s Stats) bool { return s.SlowConsumers == 1 }},
+		{"too many wait", func(s Stats) bool { return s.InflightDropped > 0 }},
+	} {
+		t.Run(fmt.Sprintf("QoS %d", qos), func(t *testing.T) { harmsNobody(t, byte(qos), tt.log, tt.seen) })
+	}
+}
+
+func harmsNobody(t *testing.T, qos byte, log string, seen func(Stats) bool) {
 	g := start(t)
 	stuck := g.dial(mqtttest.Options{ID: "stuck", Buffer: 4096})
-	stuck.Subscribe("nagios/#", 1)
+	stuck.Subscribe("nagios/#", qos)
 	c := g.dial(mqtttest.Options{ID: "p"})
 	payload := strings.Repeat("x", 8000)
 	const messages = 4000
@@ -41,10 +53,10 @@ func TestSubscriberThatDoesNotReadHarmsNobody(t *testing.T) {
 		c.Acked(mqtttest.PUBACK, uint16(i+1))
 	}
 	sent.Wait()
-	eventually(t, "the slow consumer is closed", func() bool { return g.Stats().SlowConsumers == 1 })
+	eventually(t, "what is too much for it is gone", func() bool { return seen(g.Stats()) })
 	g.dial(mqtttest.Options{ID: "stuck"}).Ping()
 	g.stop()
-	if n := strings.Count(g.log.String(), "slow consumer"); n != 1 {
+	if n := strings.Count(g.log.String(), log); n != 1 {
 		t.Errorf("%d lines about it:\n%s", n, g.log)
 	}
 }

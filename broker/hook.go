@@ -29,7 +29,7 @@ func (h *hook) Provides(method byte) bool {
 	switch method {
 	case mqtt.OnConnectAuthenticate, mqtt.OnACLCheck, mqtt.OnSessionEstablish, mqtt.OnSessionEstablished,
 		mqtt.OnDisconnect, mqtt.OnPacketRead, mqtt.OnPacketEncode, mqtt.OnSubscribe, mqtt.OnSubscribed,
-		mqtt.OnUnsubscribed, mqtt.OnPacketProcessed, mqtt.OnRetainedExpired, mqtt.OnQosDropped:
+		mqtt.OnUnsubscribed, mqtt.OnPacketProcessed, mqtt.OnRetainedExpired:
 		return true
 	}
 	return false
@@ -63,7 +63,7 @@ func (h *hook) OnSessionEstablish(cl *mqtt.Client, pk packets.Packet) {
 func (h *hook) OnSessionEstablished(cl *mqtt.Client, _ packets.Packet) {
 	c := cl.Net.Conn.(*conn)
 	c.welcome = true
-	c.openGate()
+	c.session.out.attach(cl, c.receiveMax)
 	c.endTurn()
 	if c.rights.outdated() { // since login looked
 		_ = h.b.disconnect(cl, packets.ErrNotAuthorized)
@@ -94,19 +94,11 @@ func (h *hook) OnPacketRead(cl *mqtt.Client, pk packets.Packet) (packets.Packet,
 		}
 		return handled, nil
 	case packets.Pubrel:
-		c.release(pk.PacketID)
+		h.b.endExchange(c, pk.PacketID)
 		return handled, nil
-	case packets.Puback, packets.Pubcomp:
-		h.b.backlogs.settled(c.session, pk.PacketID)
-		c.acked(pk.PacketID)
-	case packets.Pubrec:
-		if pk.ReasonCode >= packets.ErrUnspecifiedError.Code {
-			c.acked(pk.PacketID)
-		} else {
-			h.b.backlogs.received(c.session, pk.PacketID)
-		}
-	case packets.Subscribe, packets.Unsubscribe:
-		return c.hideID(pk), nil
+	case packets.Puback, packets.Pubrec, packets.Pubcomp:
+		c.acked(pk)
+		return handled, nil
 	case packets.Disconnect:
 		return h.b.farewell(c, pk)
 	}
@@ -128,9 +120,9 @@ func (h *hook) OnPacketEncode(cl *mqtt.Client, pk packets.Packet) packets.Packet
 			pk.Properties.TopicAliasMaximum = topicAliases
 		}
 	case packets.Suback, packets.Unsuback:
-		pk.PacketID, pk.Properties.User = c.subscribeID, nil // the library echoes the client's
-		for i, qos := range c.granted {
-			pk.ReasonCodes[i] = qos
+		pk.Properties.User = nil // the library echoes the client's
+		for i, f := range c.granted {
+			pk.ReasonCodes[i] = f.Qos
 		}
 		c.granted = nil
 	case packets.Disconnect:
@@ -151,7 +143,7 @@ func (h *hook) OnSubscribe(cl *mqtt.Client, pk packets.Packet) packets.Packet {
 			continue
 		}
 		if c.bridge && !mqtt.IsSharedFilter(f.Filter) {
-			f.NoLocal, f.FwdRetainedFlag = true, true
+			f.NoLocal, f.RetainAsPublished = true, true
 		}
 		_, existed := cl.State.Subscriptions.Get(f.Filter)
 		c.replay.ask(f, existed)
@@ -165,13 +157,15 @@ func (h *hook) OnSubscribe(cl *mqtt.Client, pk packets.Packet) packets.Packet {
 
 // OnSubscribed comes before the SUBACK, with its codes.
 func (h *hook) OnSubscribed(cl *mqtt.Client, pk packets.Packet, codes []byte) {
-	cl.Net.Conn.(*conn).replay.grant(pk.Filters, codes)
+	c := cl.Net.Conn.(*conn)
+	c.replay.grant(pk.Filters, codes)
 	for i, f := range pk.Filters {
 		if codes[i] < packets.ErrUnspecifiedError.Code {
 			h.b.withParent(cl.ID, f)
 		}
 	}
 	h.b.routes.forget()
+	h.b.storeSubscriptions(c, pk.Filters, codes)
 }
 
 // OnPacketProcessed comes when a packet was answered.
@@ -193,9 +187,9 @@ func (b *Broker) subscribe(c *conn, i int, f packets.Subscription) {
 	}
 	c.client.State.Subscriptions.Add(f.Filter, f)
 	if c.granted == nil {
-		c.granted = map[int]byte{}
+		c.granted = map[int]packets.Subscription{}
 	}
-	c.granted[i] = f.Qos
+	c.granted[i] = f
 }
 
 // isTopic reports whether filter stands for that one topic.

@@ -36,9 +36,13 @@ type listener struct {
 	anonymous    bool                  // lets in clients that do not say who they are
 	certificates *listen.Certificates  // nil without TLS
 	failure      atomic.Pointer[error] // why no connections can be taken now
+	bridge       bool                  // for the gateway's own bridges, in memory
 }
 
-// Listen reads the files that the settings name and binds all listeners, so
+// bridgeListener is where the gateway's own bridges connect.
+var bridgeListener = &listener{settings: Listener{Address: "bridges"}, bridge: true}
+
+// Listen reads the files that the settings name, and what is stored, and binds all listeners, so
 // that a mistake in one, or a port that is taken, is known before anything else
 // starts. Clients that connect wait until Run. The error names each file and
 // address, and then none is bound.
@@ -57,12 +61,15 @@ func (b *Broker) Listen() error {
 		}
 		b.listeners = append(b.listeners, ln)
 	}
-	if err := errors.Join(errs...); err != nil {
+	err = errors.Join(errs...)
+	if err == nil && b.cfg.Dir != "" {
+		err = b.restore()
+	}
+	if err != nil {
 		b.closeListeners()
 		b.listeners = nil
-		return err
 	}
-	return nil
+	return err
 }
 
 // listen binds l, or takes its socket from those that systemd passed. The error

@@ -3,6 +3,7 @@ package broker
 import (
 	"net"
 	"net/netip"
+	"strings"
 	"time"
 
 	"github.com/mochi-mqtt/server/v2/packets"
@@ -24,7 +25,9 @@ var (
 	refuseCertificate = &refusal{packets.Code{Code: 0x86, Reason: "the client certificate names no user"}, refusePassword.v3}
 	refuseTooOften    = &refusal{packets.ErrConnectionRateExceeded, packets.Err3ServerUnavailable.Code}
 	refuseWill        = &refusal{packets.ErrTopicNameInvalid, packets.Err3NotAuthorized.Code}
+	refuseReserved    = &refusal{packets.ErrClientIdentifierNotValid, packets.Err3ClientIdentifierNotValid.Code}
 	refuseBusy        = &refusal{packets.ErrServerBusy, packets.Err3ServerUnavailable.Code}
+	refuseItself      = &refusal{packets.Code{Code: packets.ErrClientIdentifierNotValid.Code, Reason: "the gateway subscribes to itself"}, packets.Err3ClientIdentifierNotValid.Code}
 )
 
 // hashers is how many passwords are checked at once on so many processors: half
@@ -35,7 +38,16 @@ func hashers(processors int) int { return max(1, min(4, processors/2)) }
 // login finds out who a client is and gives c its rights; nil is welcome. It
 // may take a while, and runs on the client's own goroutine.
 func (b *Broker) login(c *conn, client string, pk packets.Packet) *refusal {
-	c.rights = rights{client: client, local: c.isLocal(), access: &b.access}
+	c.rights = rights{client: client, local: c.isLocal(), all: c.listener.bridge, access: &b.access}
+	if c.listener.bridge {
+		return nil
+	}
+	if strings.HasPrefix(client, bridgePrefix) {
+		return refuseReserved
+	}
+	if b.outside != nil && client == b.outside.membership.ClientID {
+		return refuseItself // else each message would come back for ever
+	}
 	if c.visitor != nil {
 		c.rights.user, c.rights.stamp, c.rights.readsOnly = c.visitor.user, b.PasswordStamp(c.visitor.user), true
 		return nil

@@ -4,7 +4,7 @@ import "time"
 
 const (
 	// pacedBytes is how much may be on its way to a client before whoever
-	// publishes waits for it; half of what a backlog may have is too much, too.
+	// publishes waits for it; half of what an outbox may have is too much, too.
 	pacedBytes = outLimit / 2
 	// pacePause is how long one waits before looking again.
 	pacePause = time.Millisecond
@@ -20,17 +20,17 @@ const (
 // to write and to read. The wait is limited by the client's credit, so that one
 // that does not read soon delays nobody.
 func (b *Broker) pace(c *conn) {
-	for c.spend(b.backlogs.long(c.session)) {
+	for c.spend(c.session.out.long()) {
 		time.Sleep(pacePause)
 	}
 }
 
 // spend takes a pause off the client's credit, if it should be waited for,
-// because of its backlog or what is still to be written.
+// because of its outbox or what is still to be written.
 func (c *conn) spend(long bool) bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if c.ended || c.credit < pacePause || !long && c.waiting() <= pacedBytes {
+	if c.ended || c.credit < pacePause || !long && c.queued <= pacedBytes {
 		return false
 	}
 	c.credit -= pacePause

@@ -60,10 +60,14 @@ func joinParents(subs map[string]packets.Subscription) {
 	}
 }
 
-// OnUnsubscribed comes when a client's subscriptions have ended.
+// OnUnsubscribed comes when a client's subscriptions have ended, before an
+// UNSUBACK.
 func (h *hook) OnUnsubscribed(cl *mqtt.Client, pk packets.Packet) {
 	for _, f := range pk.Filters {
 		h.b.withoutParent(cl.ID, f.Filter)
 	}
 	h.b.routes.forget()
+	if pk.PacketID != 0 { // else it is the session that ends
+		h.b.dropSubscriptions(cl.Net.Conn.(*conn), pk.Filters)
+	}
 }

@@ -31,7 +31,8 @@ func (b *Broker) publish(c *conn, pk packets.Packet) error {
 	if code := b.resolve(c, &pk); code != packets.CodeSuccess {
 		return b.disconnect(c.client, code)
 	}
-	if pk.FixedHeader.Qos == 0 && !b.isResult(pk.TopicName) && !b.ending() {
+	looped := b.receivePath(c, &pk)
+	if pk.FixedHeader.Qos == 0 && !looped && !b.isResult(pk.TopicName) && !b.ending() && !b.mustWait(c, &pk) {
 		b.pass(c, &pk)
 		return nil
 	}
@@ -50,6 +51,11 @@ func (b *Broker) publish(c *conn, pk packets.Packet) error {
 	case tooMany:
 		return b.disconnect(c.client, packets.ErrReceiveMaximum)
 	}
+	if looped {
+		b.count.looped.Add(1)
+		b.settleNow(in, nil)
+		return nil
+	}
 	b.route(in, c.rights, message(&pk, c.rights))
 	return nil
 }
@@ -61,7 +67,15 @@ func (b *Broker) pass(c *conn, pk *packets.Packet) {
 		b.count.denied.Add(1)
 		return
 	}
-	_ = b.deliver(pk, c.session.id, c.version) // what was not kept is counted
+	var f fanout
+	b.aim(&f, pk, c.session.id, c.version)
+	b.sendAll(&f)
+}
+
+// mustWait reports whether a publish of QoS 0 is to be retained on disk, or is
+// behind one that goes to disk first.
+func (b *Broker) mustWait(c *conn, pk *packets.Packet) bool {
+	return b.store != nil && (pk.FixedHeader.Retain || c.session.storing.Load() > 0)
 }
 
 // resolve checks pk and puts the topic in an alias's place.
@@ -94,13 +108,9 @@ func (b *Broker) route(in *inbound, r rights, m Message) {
 		}
 	case results:
 		b.finisher.pending.Add(1)
-		b.accept(m, func(err error) { b.finisher.add(in, err) })
+		b.accept(m, func(err error) { b.finisher.add(task{in: in, err: err}) })
 	default:
-		err := b.deliver(&in.packet, in.client, in.version)
-		if err != nil {
-			err = fmt.Errorf("%w: %w", checks.ErrPartial, err)
-		}
-		b.settleNow(in, err)
+		b.deliver(in)
 	}
 }
 
@@ -143,13 +153,35 @@ func (b *Broker) isResult(topic string) bool {
 	return ok && b.accept != nil && (rest == "" || rest[0] == '/')
 }
 
-// release answers a PUBREL (MQTT 5, 4.3.3).
-func (c *conn) release(id uint16) {
+// endExchange answers a PUBREL (MQTT 5, 4.3.3). That the packet identifier is free
+// is on disk before the client uses it again.
+func (b *Broker) endExchange(c *conn, id uint16) {
+	known := c.session.released(id)
 	var code byte
-	if !c.session.released(id) && c.version == 5 {
+	if !known && c.version == 5 {
 		code = packets.ErrPacketIdentifierNotFound.Code
 	}
-	_, _ = c.Write(appendAck(nil, packets.Pubcomp, id, code, "")) // an error ends the connection by itself
+	answer := func() {
+		_, _ = c.Write(appendAck(nil, packets.Pubcomp, id, code, "")) // an error ends the connection by itself
+	}
+	number := c.session.out.number()
+	if !known || number == 0 {
+		answer()
+		return
+	}
+	w := &edit{}
+	w.delete(receivedKey(number, id))
+	b.follow(w, answer)
+}
+
+// acked takes a PUBACK, PUBREC or PUBCOMP.
+func (c *conn) acked(pk packets.Packet) {
+	if pk.FixedHeader.Type == packets.Pubrec && pk.ReasonCode < packets.ErrUnspecifiedError.Code {
+		c.session.out.received(pk.PacketID, c.version)
+	} else {
+		c.session.out.acked(pk.PacketID)
+	}
+	c.nudge()
 }
 
 // disconnect ends a client's connection, telling an MQTT 5 client why. It
@@ -165,9 +197,10 @@ func (b *Broker) disconnect(cl *mqtt.Client, code packets.Code) error {
 
 // Publish hands a message of the gateway itself to its subscribers, with QoS 1,
 // and keeps it for later ones when retain is set; an empty payload then removes
-// what was kept. It waits at most a little, for a subscriber that reads what it
-// is sent but has fallen behind. accept does not see the message, whatever its
-// topic. payload is not to be changed afterwards. The error is about the topic.
+// what was kept. What is below checkbus goes to the outside broker, too. It waits
+// at most a little, for a subscriber that reads what it is sent but has fallen
+// behind. accept does not see the message, whatever its topic. payload is not to
+// be changed afterwards. The error is about the topic.
 func (b *Broker) Publish(topic string, payload []byte, retain bool) error {
 	switch {
 	case topic == "" || len(topic) > 65535 || strings.ContainsAny(topic, "+#\x00"):
@@ -175,9 +208,16 @@ func (b *Broker) Publish(topic string, payload []byte, retain bool) error {
 	case strings.Count(topic, "/") > maxLevels:
 		return fmt.Errorf("publish: topic %.40q... has more than %d levels", topic, maxLevels)
 	}
-	return b.deliver(&packets.Packet{
+	b.publishOwn(packets.Packet{
 		FixedHeader: packets.FixedHeader{Type: packets.Publish, Qos: 1, Retain: retain},
 		TopicName:   topic,
 		Payload:     payload,
-	}, "", 5)
+	})
+	if b.outside != nil {
+		b.outside.tell(topic, payload, retain)
+	}
+	return nil
 }
+
+// publishOwn delivers a message of the gateway itself.
+func (b *Broker) publishOwn(pk packets.Packet) { b.deliver(&inbound{packet: pk, version: 5}) }

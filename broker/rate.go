@@ -34,7 +34,7 @@ func (r *rate) take(now time.Time, perSecond int) time.Duration {
 // slow keeps the reader of c waiting where its client sends more than
 // max_rate. Nobody else waits for it.
 func (b *Broker) slow(c *conn) {
-	if b.cfg.MaxRate == 0 {
+	if b.cfg.MaxRate == 0 || c.listener.bridge {
 		return
 	}
 	hold := c.rate.take(time.Now(), b.cfg.MaxRate)

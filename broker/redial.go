@@ -45,6 +45,9 @@ func (r *redial) dial(ctx context.Context) (nc net.Conn, address string, err err
 	return nc, address, err
 }
 
+// restart has the next call try the first address, without a pause.
+func (r *redial) restart() { r.next, r.begun = 0, false }
+
 // wait moves on to the next address and waits as long as is due.
 func (r *redial) wait(ctx context.Context) error {
 	good := !r.opened.IsZero() && time.Since(r.opened) >= r.most

@@ -211,10 +211,13 @@ func dialURL(ctx context.Context, u *url.URL, secured *tls.Config) (net.Conn, er
 		ReadBufferSize:  socketBuffer,
 		WriteBufferSize: socketBuffer,
 	}).DialContext(ctx, u.String(), nil)
-	if err != nil {
-		if answer != nil {
-			return nil, fmt.Errorf("%w: %s", err, answer.Status)
-		}
+	if answer != nil {
+		defer answer.Body.Close() // it has no more than a refusal's text
+	}
+	switch {
+	case err != nil && answer != nil:
+		return nil, fmt.Errorf("%w: %s", err, answer.Status)
+	case err != nil:
 		return nil, err
 	}
 	return &wsConn{Conn: ws.NetConn(), ws: ws}, nil

@@ -2,7 +2,6 @@ package broker
 
 import (
 	"strings"
-	"sync/atomic"
 
 	mqtt "github.com/mochi-mqtt/server/v2"
 	"github.com/mochi-mqtt/server/v2/packets"
@@ -86,6 +85,19 @@ func (b *Broker) replay(c *conn) {
 	}
 }
 
+// replayed reports whether nothing that was retained is still to be sent to a
+// client.
+func (b *Broker) replayed(id string) bool {
+	cl, ok := b.server.Clients.Get(id)
+	if !ok {
+		return false
+	}
+	c := cl.Net.Conn.(*conn)
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return !c.replay.running
+}
+
 // retainedTopics lists the topics with a retained message that filter matches.
 // The library finds no "a" for "a/#", and finds "$x" for "#" (topics.go:535 in
 // v2.7.9), and looks without a lock at what retain changes.
@@ -110,7 +122,7 @@ func (b *Broker) retainedTopics(filter string) []string {
 func (c *conn) calm() bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	for !c.ended && (c.waiting() > replayBytes || c.client.State.Inflight.Len() > replayUnacked) {
+	for !c.ended && (c.queued > replayBytes || c.session.out.load.Load() > replayUnacked) {
 		c.moved.Wait()
 	}
 	return !c.ended
@@ -120,6 +132,8 @@ func (c *conn) calm() bool {
 // meanwhile is sent again, so that what the client gets last is the newest,
 // whether it comes from here or as a live message.
 func (b *Broker) sendRetained(cl *mqtt.Client, sub packets.Subscription, topic string) {
+	r := newRoute(cl.ID, sub.Merge(sub)) // merged, it has its identifier where newRoute looks
+	r.sub.FwdRetainedFlag = true         // MQTT 5, 3.3.1.3
 	sent := int64(-1)
 	for {
 		pk, ok := b.server.Topics.Retained.Get(topic)
@@ -128,21 +142,8 @@ func (b *Broker) sendRetained(cl *mqtt.Client, sub packets.Subscription, topic s
 		}
 		sent = pk.Created
 		pk.FixedHeader.Retain = true
-		b.send(newRoute(cl.ID, sub.Merge(sub)), pk) // merged, it has its identifier where newRoute looks
+		b.send(r, pk)
 		b.level()
 		b.relieve()
 	}
-}
-
-// expectAck gives a delivery its packet identifier and keeps it until the
-// client acknowledges it.
-func (b *Broker) expectAck(s *session, cl *mqtt.Client, out *packets.Packet) bool {
-	id, err := cl.NextPacketID()
-	if err != nil {
-		atomic.AddInt64(&b.server.Info.InflightDropped, 1)
-		return false
-	}
-	out.PacketID = uint16(id)
-	b.keep(s, cl, *out)
-	return true
 }

@@ -53,7 +53,7 @@ func (g *gateway) waitsFor(t *testing.T, id string) {
 	load := func() (bytes, unacked int) {
 		c.mu.Lock()
 		defer c.mu.Unlock()
-		return c.waiting(), cl.State.Inflight.Len()
+		return c.queued, int(c.session.out.load.Load())
 	}
 	eventually(t, "the client has enough to do", func() bool {
 		bytes, unacked := load()

@@ -1,68 +1,95 @@
 package broker
 
 import (
-	"bytes"
 	"cmp"
+	"maps"
 	"slices"
-	"sync/atomic"
 
 	mqtt "github.com/mochi-mqtt/server/v2"
-	"github.com/mochi-mqtt/server/v2/packets"
 )
 
-// arrange prepares what waits for s's client, which comes back on c: without
-// packets that it does not take, of which one would keep it from ever
-// connecting, and numbered from 1 in place of their time of creation. The
-// library sorts by its lowest 16 bits what it sends then (inflight.go:86 in
-// v2.7.9), so that messages of one second would come in any order; it uses the
-// time for nothing else here, since no message is dropped for its age alone.
-func (b *Broker) arrange(s *session, c *conn, clean bool) {
-	previous, ok := b.server.Clients.Get(s.id)
-	if !ok || clean {
-		b.backlogs.recount(s, nil)
+// attach begins deliveries to a client that is connected now. Those that it did
+// not acknowledge come first, with their identifiers.
+func (o *outbox) attach(cl *mqtt.Client, receiveMaximum uint16) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	o.client, o.over, o.window = cl, false, flightMessages
+	if receiveMaximum > 0 {
+		o.window = min(o.window, int(receiveMaximum))
+	}
+	if o.number() == 0 {
+		o.pump()
+	} else if o.load.Load() > 0 {
+		o.read, o.arrived = 0, 0
+		o.resume()
+	} else {
+		o.read = o.last
+	}
+}
+
+// detach ends deliveries to a client whose connection is over.
+func (o *outbox) detach(cl *mqtt.Client) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if o.client != cl {
 		return
 	}
-	queue := previous.State.Inflight
-	waiting := queue.GetAll(false)
-	slices.SortFunc(waiting, func(x, y packets.Packet) int { return cmp.Compare(x.Created, y.Created) })
-	waiting = slices.DeleteFunc(waiting, func(pk packets.Packet) bool {
-		tooLarge := c.maxOut > 0 && encodedSize(pk) > int(c.maxOut)
-		if tooLarge {
-			b.abandon(previous, pk.PacketID)
-		}
-		return tooLarge
-	})
-	for i := range waiting {
-		waiting[i].Created = int64(i + 1)
-		queue.Set(waiting[i])
+	o.client = nil
+	if o.number() == 0 {
+		o.land()
+		return
 	}
-	b.backlogs.recount(s, waiting)
+	w := &edit{}
+	for _, d := range o.byID {
+		o.unsend(w, d)
+	}
+	o.clear()
+	o.broker.store.submit(w, true)
 }
 
-// abandon removes a delivery that can never be made.
-func (b *Broker) abandon(cl *mqtt.Client, id uint16) {
-	if b.forgetDelivery(cl, id) {
-		atomic.AddInt64(&b.server.Info.InflightDropped, 1)
+// land puts what is in flight back to the front of what waits, in order; o.mu is
+// held.
+func (o *outbox) land() {
+	flying := slices.SortedFunc(maps.Values(o.byID), func(x, y *delivery) int { return cmp.Compare(x.number, y.number) })
+	flying = slices.DeleteFunc(flying, func(d *delivery) bool { return !d.inFlight })
+	for _, d := range flying {
+		d.inFlight = false
 	}
+	o.flying, o.flown = 0, 0
+	o.waiting = append(flying, o.waiting...)
 }
 
-// forgetDelivery removes a delivery, and reports whether there was one.
-func (b *Broker) forgetDelivery(cl *mqtt.Client, id uint16) bool {
-	existed := cl.State.Inflight.Delete(id)
-	if existed {
-		atomic.AddInt64(&b.server.Info.Inflight, -1)
+// unsend notes that a delivery was not sent after all; o.mu is held. One that is
+// not on disk yet comes here again.
+func (o *outbox) unsend(w *edit, d *delivery) {
+	if d.phase != sent || d.dup || !d.committed {
+		return
 	}
-	return existed
+	d.phase, d.id = queued, 0
+	o.record(w, d)
 }
 
-// encodedSize is the size of a PUBLISH in MQTT 5, in bytes.
-func encodedSize(pk packets.Packet) int {
-	if pk.FixedHeader.Type != packets.Publish {
-		return 0
+// clear frees the memory; o.mu is held.
+func (o *outbox) clear() {
+	for _, d := range o.byID {
+		d.gone = true
 	}
-	pk.ProtocolVersion = 5
-	pk.Mods.AllowResponseInfo = true
-	var b bytes.Buffer
-	_ = pk.PublishEncode(&b) // a packet identifier of 0, its only error, is none of ours
-	return b.Len()
+	for _, d := range o.waiting {
+		d.gone = true
+	}
+	o.broker.outboxes.Add(int64(-o.memory))
+	o.waiting, o.byID, o.memory, o.flying, o.flown = nil, nil, 0, 0, 0
+	o.read = 0
+}
+
+// end forgets all, with the session; its number is to be ended in the store.
+func (o *outbox) end() (session uint64) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	o.clear()
+	session = o.session.Swap(0)
+	o.last, o.arrived, o.trimmed, o.disk, o.payloads = 0, 0, 0, 0, 0
+	o.load.Store(0)
+	o.over = true
+	return session
 }

@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/cespare/xxhash/v2"
@@ -31,10 +32,8 @@ type session struct {
 	turn chan struct{} // has one element while a connection is starting
 	user string        // whose it is; empty is anonymous; of who has the turn
 
-	// gate is held during a delivery, and while a connection takes over what
-	// waits: the library loses what is delivered in between, or sends it twice.
-	gate    sync.Mutex
-	backlog backlog // under Broker.backlogs.mu
+	out     outbox
+	storing atomic.Int32 // its publishes that go to disk before they go on
 
 	// Under Broker.mu. The latter four are about a client that is away.
 	refs int       // who needs the session: connections that are starting or attached
@@ -58,8 +57,9 @@ type session struct {
 	room     chan struct{}       // has an element when settling shrank
 }
 
-func newSession(id string) *session {
+func newSession(b *Broker, id string) *session {
 	return &session{
+		out:      outbox{broker: b, id: id},
 		id:       id,
 		turn:     make(chan struct{}, 1),
 		room:     make(chan struct{}, 1),

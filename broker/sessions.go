@@ -2,6 +2,7 @@ package broker
 
 import (
 	"slices"
+	"strings"
 	"time"
 
 	mqtt "github.com/mochi-mqtt/server/v2"
@@ -26,14 +27,20 @@ func (b *Broker) attach(c *conn, cl *mqtt.Client, clean bool) {
 		<-previous.detached
 	}
 
-	if s.user != c.rights.user { // what waits was meant for somebody else
-		if other, ok := b.server.Clients.Get(cl.ID); ok {
-			b.forget(other)
-		}
-		s.user, clean = c.rights.user, true
+	other, known := b.server.Clients.Get(cl.ID)
+	if known && s.user != c.rights.user { // what waits was meant for somebody else
+		b.forget(other)
+		clean = true
+	}
+	s.user = c.rights.user
+	if clean || !known {
+		b.endOutbox(s)
 	}
 	_, lasting := expiry(cl)
 	s.attach(c, clean, lasting)
+	if lasting {
+		b.startStoring(s)
+	}
 	b.mu.Lock()
 	late := s.will
 	s.will, s.kept, s.ends = nil, false, time.Time{}
@@ -44,9 +51,7 @@ func (b *Broker) attach(c *conn, cl *mqtt.Client, clean bool) {
 	if c.will != nil {
 		c.will.rights = c.rights
 	}
-	s.gate.Lock()
-	c.gated = true
-	b.arrange(s, c, clean)
+	b.storeSession(c, nil, time.Time{})
 }
 
 // reserve finds or begins the session of a client, which then stays until
@@ -56,7 +61,7 @@ func (b *Broker) reserve(id string) *session {
 	defer b.mu.Unlock()
 	s := b.sessions[id]
 	if s == nil {
-		s = newSession(id)
+		s = newSession(b, id)
 		b.sessions[id] = s
 		b.mostSeen = max(b.mostSeen, len(b.sessions))
 	}
@@ -72,21 +77,13 @@ func (c *conn) endTurn() {
 	}
 }
 
-// openGate lets deliveries to the client go on.
-func (c *conn) openGate() {
-	if c.gated {
-		c.gated = false
-		c.session.gate.Unlock()
-	}
-}
-
 // detach ends c's part in its session, when the library is done with c.
 func (b *Broker) detach(c *conn) {
 	s := c.session
 	if s == nil {
 		return
 	}
-	c.openGate()
+	s.out.detach(c.client)
 	keep, ok := expiry(c.client)
 	if !c.left.Load() && !ok {
 		b.cleanUp(c.client)
@@ -95,6 +92,9 @@ func (b *Broker) detach(c *conn) {
 		b.publishWill(w)
 	}
 	s.leave(c, !ok)
+	if !ok {
+		b.endOutbox(s)
+	}
 	c.endTurn()
 	close(c.detached)
 
@@ -123,8 +123,10 @@ func (b *Broker) depart(c *conn, keep time.Duration, ok bool) *will {
 	}
 	if w != nil && w.delay > 0 && ok {
 		w.due = now.Add(w.delay)
-		s.will = w
-		return nil
+		s.will, w = w, nil
+	}
+	if ok {
+		b.storeSession(c, s.will, now)
 	}
 	return w
 }
@@ -134,7 +136,6 @@ func (b *Broker) drop(s *session) {
 	s.refs--
 	if s.refs == 0 && !s.kept {
 		delete(b.sessions, s.id)
-		b.backlogs.end(s)
 	}
 }
 
@@ -160,6 +161,7 @@ func (b *Broker) expire(now time.Time) {
 	b.mu.Lock()
 	var away, over []*session
 	var wills []*will
+	var relieved []*session // of their wills
 	for _, s := range b.sessions {
 		if s.refs > 0 {
 			continue
@@ -168,10 +170,14 @@ func (b *Broker) expire(now time.Time) {
 			over = append(over, s)
 			continue
 		}
+		if strings.HasPrefix(s.id, bridgePrefix) {
+			continue // it is not for a crowd to push out
+		}
 		away = append(away, s)
 		if s.will != nil && !now.Before(s.will.due) {
 			wills = append(wills, s.will)
 			s.will = nil
+			relieved = append(relieved, s)
 		}
 	}
 	if surplus := len(b.sessions) - len(over) - b.mostSessions(); surplus > 0 {
@@ -191,6 +197,9 @@ func (b *Broker) expire(now time.Time) {
 	for _, w := range wills {
 		b.publishWill(w)
 	}
+	for _, s := range relieved {
+		b.storeAway(s)
+	}
 	for _, s := range over {
 		b.endSession(s)
 	}
@@ -205,6 +214,7 @@ func (b *Broker) endSession(s *session) {
 		b.forget(cl)
 	}
 	s.leave(nil, true)
+	b.endOutbox(s)
 	<-s.turn
 	b.count.expired.Add(1)
 	b.mu.Lock()

@@ -27,11 +27,13 @@ type Stats struct {
 	BytesIn     int64
 	BytesOut    int64
 
-	Pending         int64 // results given to accept and not settled, now
+	Pending         int64 // publishes given to accept or to the disk and not settled, now
 	Redelivered     int64 // publishes that had been taken before
 	Denied          int64 // publishes that access control refused
 	Dropped         int64 // deliveries of QoS 0 lost because their client did not read
 	InflightDropped int64 // deliveries of QoS 1 and 2 lost because their client's queue was full
+	Looped          int64 // messages that came back over other brokers, and were not taken again
+	NotBridged      int64 // deliveries to other brokers, not made as they could have gone round
 	NotRetained     int64 // retained messages of clients that were not kept, for want of room
 	SlowConsumers   int64 // clients closed because they did not read
 	Refused         int64 // connections beyond max_connections
@@ -44,6 +46,8 @@ type Stats struct {
 	Unauthorized    int64 // logins refused
 	BadHandshakes   int64 // connections that ended before MQTT began, for other reasons
 	Panics          int64 // connections ended by a fault in the library
+
+	Subscribe *SubscribeStats // nil without an outside broker
 }
 
 // counters are those of Stats that the library does not keep.
@@ -59,6 +63,7 @@ type counters struct {
 	refusedAddress, refusedProxies             atomic.Int64
 	refusedPackets, refusedTopics              atomic.Int64
 	connectTimeouts, slowedByRate              atomic.Int64
+	looped, notBridged                         atomic.Int64
 	calm                                       atomic.Bool // waiting was at most calmOut
 }
 
@@ -71,7 +76,7 @@ func (b *Broker) Stats() Stats {
 	b.mu.Unlock()
 	retained := int64(b.server.Topics.Retained.Len())
 	held := b.held()
-	return Stats{
+	st := Stats{
 		Connected:    atomic.LoadInt64(&info.ClientsConnected),
 		Sessions:     int64(sessions),
 		MostSessions: int64(most),
@@ -99,6 +104,8 @@ func (b *Broker) Stats() Stats {
 		Denied:          b.count.denied.Load(),
 		Dropped:         b.count.dropped.Load(),
 		InflightDropped: atomic.LoadInt64(&info.InflightDropped),
+		Looped:          b.count.looped.Load(),
+		NotBridged:      b.count.notBridged.Load(),
 		NotRetained:     b.count.notRetained.Load(),
 		SlowConsumers:   b.count.slow.Load(),
 		Refused:         b.count.refused.Load(),
@@ -112,4 +119,8 @@ func (b *Broker) Stats() Stats {
 		BadHandshakes:   b.count.handshakes.Load(),
 		Panics:          b.count.panics.Load(),
 	}
+	if b.outside != nil {
+		st.Subscribe = b.outside.stats()
+	}
+	return st
 }

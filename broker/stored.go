@@ -67,8 +67,8 @@ func (r *retainedSizes) payloads() int64 {
 
 // retain keeps a message for later subscribers; an empty one removes what was
 // kept. So does a client's for which there is no room: what was kept is not what
-// is so any more.
-func (b *Broker) retain(pk packets.Packet) error {
+// is so any more. It is in w as well, unless that is nil.
+func (b *Broker) retain(pk packets.Packet, w *edit) error {
 	b.retaining.Lock()
 	defer b.retaining.Unlock()
 	size := retainedSize{len(pk.Payload), cost(&pk) + levelCost*(1+strings.Count(pk.TopicName, "/"))}
@@ -84,22 +84,37 @@ func (b *Broker) retain(pk packets.Packet) error {
 	if size.payload == 0 {
 		size.memory = 0
 	}
+	pk.Created = b.sequence.Add(1) // see sendRetained
 	b.server.Topics.RetainMessage(pk)
 	b.retained.set(pk.TopicName, size)
+	switch {
+	case w == nil:
+	case size.payload > 0:
+		w.set(retainedKey(pk.TopicName), append([]byte{pk.FixedHeader.Qos}, appendMessage(nil, &pk)...))
+	default:
+		w.delete(retainedKey(pk.TopicName))
+	}
 	return err
 }
 
 // OnRetainedExpired comes when a retained message has come to its end.
-func (h *hook) OnRetainedExpired(topic string) { h.b.retained.set(topic, retainedSize{}) }
+func (h *hook) OnRetainedExpired(topic string) {
+	h.b.retained.set(topic, retainedSize{})
+	if h.b.store != nil {
+		w := &edit{}
+		w.delete(retainedKey(topic))
+		h.b.store.submit(w, true)
+	}
+}
 
-// held is what the library keeps for clients now.
+// held is what is kept for clients now.
 type held struct {
 	queued int64 // messages, once for each client they wait for
 	bytes  int64 // their payloads
 	shared int64 // subscriptions
 }
 
-// held goes through all clients, and what waits for them.
+// held goes through all clients.
 func (b *Broker) held() held {
 	var sum held
 	for _, cl := range b.server.Clients.GetAll() {
@@ -108,15 +123,11 @@ func (b *Broker) held() held {
 				sum.shared++
 			}
 		}
-		if cl.State.Inflight.Len() == 0 {
-			continue
-		}
-		for _, pk := range cl.State.Inflight.GetAll(false) {
-			if pk.FixedHeader.Type == packets.Publish {
-				sum.queued++
-				sum.bytes += int64(len(pk.Payload))
-			}
-		}
+		o := &cl.Net.Conn.(*conn).session.out
+		sum.queued += o.load.Load()
+		o.mu.Lock()
+		sum.bytes += o.payloads
+		o.mu.Unlock()
 	}
 	return sum
 }

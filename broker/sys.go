@@ -16,6 +16,9 @@ const (
 	ownRoot = "$SYS/gateway/broker/"
 )
 
+// bridgeRoot is where it publishes those of its bridges.
+const bridgeRoot = "$SYS/gateway/bridge/"
+
 // sysQoS is the quality of service of $SYS messages (SYS_TREE_QOS in
 // Mosquitto's src/sys_tree.c).
 const sysQoS = 2
@@ -79,11 +82,19 @@ func (s *sys) update(now time.Time) {
 	if st.MostSessions > 0 { // as in Mosquitto, not before there is one
 		s.say("clients/maximum", strconv.FormatInt(st.MostSessions, 10))
 	}
+	if st.Subscribe != nil {
+		s.updateSubscribe(st.Subscribe)
+	}
 	for _, f := range totals(st) {
 		s.say(f.name, strconv.FormatInt(f.value, 10))
 	}
 	for _, f := range own(st) {
 		s.publish(ownRoot+f.name, strconv.FormatInt(f.value, 10))
+	}
+	for _, bridge := range s.broker.Bridges() {
+		for _, f := range bridge.figures() {
+			s.publish(bridgeRoot+f.name, strconv.FormatInt(f.value, 10))
+		}
 	}
 }
 
@@ -168,11 +179,11 @@ func (s *sys) publish(topic, value string) {
 		return
 	}
 	s.said[topic] = value
-	_ = s.broker.deliver(&packets.Packet{
+	s.broker.publishOwn(packets.Packet{
 		FixedHeader: packets.FixedHeader{Type: packets.Publish, Qos: sysQoS, Retain: true},
 		TopicName:   topic,
 		Payload:     []byte(value),
-	}, "", 5) // the gateway's own are always kept
+	})
 }
 
 // heapBytes is the memory in use by objects, those included that are garbage

@@ -70,13 +70,19 @@ func filterMatches[F string | []byte](filter F, topic string) bool {
 	}
 }
 
+// bridgeState is where brokers tell each other whether a bridge is up.
+const bridgeState = "$SYS/broker/connection/+/state"
+
+// stateTopic is that of a bridge by its client identifier.
+func stateTopic(client string) string { return "$SYS/broker/connection/" + client + "/state" }
+
 // Reserved reports whether only the gateway publishes topic, whatever an ACL
 // says: "checkbus" and below, and what Mosquitto keeps from its clients as
 // well (acl__check_dollar in its src/security.c): "$SYS" and below, but for
 // the state that a bridge publishes to its peer, and "$share".
 func Reserved(topic string) bool {
 	if strings.HasPrefix(topic, "$SYS") {
-		return !filterMatches("$SYS/broker/connection/+/state", topic)
+		return !filterMatches(bridgeState, topic)
 	}
 	return strings.HasPrefix(topic, "$share") || within("checkbus", topic)
 }

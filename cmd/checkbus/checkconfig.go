@@ -28,6 +28,12 @@ func runCheckConfig(args []string, out, log io.Writer) error {
 	fmt.Fprintf(out, "spool     up to %v\n", s.Spool.MaxSize)
 	fmt.Fprintf(out, "access    %s\n", s.Access)
 	fmt.Fprintf(out, "web       %s\n", s.Web)
+	for _, b := range s.Bridge {
+		fmt.Fprintf(out, "bridge    %s\n", b)
+	}
+	if s.Subscribe != nil {
+		fmt.Fprintf(out, "subscribe %s\n", s.Subscribe.Describe(s.Results.Root))
+	}
 	errs := []error{s.broker().Check(), s.Web.Check()}
 	if s.Nagios != nil {
 		way := "plain command lines"

@@ -45,6 +45,13 @@ type stream struct {
 // last number of each object, and follows the stream.
 func startStream(t *testing.T, addr string, objects []checks.Object, sent map[checks.Object]int) *stream {
 	t.Helper()
+	return startStreamOf(t, ways, addr, objects, sent)
+}
+
+// startStreamOf is startStream with publishers that speak MQTT in these ways, in
+// turn.
+func startStreamOf(t *testing.T, ways []way, addr string, objects []checks.Object, sent map[checks.Object]int) *stream {
+	t.Helper()
 	s := &stream{addr: addr, t: t, sent: sent}
 	i := 0
 	for share := range slices.Chunk(objects, window) {

@@ -72,6 +72,9 @@ func serve(ctx context.Context, s Settings, log *slog.Logger) error {
 	}
 	cfg := s.broker()
 	cfg.Sockets = sockets
+	if cfg.Identity, err = identity(s.DataDir); err != nil {
+		return err
+	}
 	brk, err := broker.New(cfg, log)
 	if err != nil {
 		return fmt.Errorf("start broker: %w", err)

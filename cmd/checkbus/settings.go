@@ -17,19 +17,21 @@ import (
 )
 
 // Settings are all that the settings file may say. A table that is nil is not
-// there: no such core.
+// there: no such core, or no outside broker.
 type Settings struct {
-	DataDir  string            `toml:"data_dir"`
-	Log      LogSettings       `toml:"log"`
-	Results  ResultSettings    `toml:"results"`
-	Spool    SpoolSettings     `toml:"spool"`
-	Publish  PublishSettings   `toml:"publish"`
-	Listener []broker.Listener `toml:"listener"`
-	Access   broker.Access     `toml:"access"`
-	Broker   BrokerSettings    `toml:"broker"`
-	Nagios   *nagios.Config    `toml:"nagios"`
-	Icinga   *icinga.Config    `toml:"icinga"`
-	Web      web.Config        `toml:"web"`
+	DataDir   string            `toml:"data_dir"`
+	Log       LogSettings       `toml:"log"`
+	Results   ResultSettings    `toml:"results"`
+	Spool     SpoolSettings     `toml:"spool"`
+	Publish   PublishSettings   `toml:"publish"`
+	Listener  []broker.Listener `toml:"listener"`
+	Access    broker.Access     `toml:"access"`
+	Broker    BrokerSettings    `toml:"broker"`
+	Bridge    []broker.Bridge   `toml:"bridge"`
+	Nagios    *nagios.Config    `toml:"nagios"`
+	Icinga    *icinga.Config    `toml:"icinga"`
+	Subscribe *broker.Subscribe `toml:"subscribe"`
+	Web       web.Config        `toml:"web"`
 }
 
 // LogSettings say what is logged, on standard error.
@@ -56,22 +58,26 @@ type PublishSettings struct {
 	Events string `toml:"events"` // changes, or all: each attempt of a soft problem as well
 }
 
-// BrokerSettings bound what clients may take, and say how often figures are
-// published below $SYS.
+// BrokerSettings bound what clients may take, and say what of them is kept and
+// how often figures are published below $SYS.
 type BrokerSettings struct {
-	MaxPacket      settings.Size `toml:"max_packet"`
-	MaxConnections int           `toml:"max_connections"`
-	MaxPerAddress  int           `toml:"max_connections_per_address"`
-	MaxRate        int           `toml:"max_rate"`
-	ConnectTimeout time.Duration `toml:"connect_timeout"`
-	MaxTopicLevels int           `toml:"max_topic_levels"`
-	SysInterval    time.Duration `toml:"sys_interval"`
+	MaxPacket          settings.Size `toml:"max_packet"`
+	MaxConnections     int           `toml:"max_connections"`
+	MaxPerAddress      int           `toml:"max_connections_per_address"`
+	MaxRate            int           `toml:"max_rate"`
+	ConnectTimeout     time.Duration `toml:"connect_timeout"`
+	MaxTopicLevels     int           `toml:"max_topic_levels"`
+	PersistentSessions bool          `toml:"persistent_sessions"`
+	MaxQueuedMessages  int           `toml:"max_queued_messages"`
+	MaxQueuedBytes     settings.Size `toml:"max_queued_bytes"`
+	MaxStored          settings.Size `toml:"max_stored"`
+	SysInterval        time.Duration `toml:"sys_interval"`
 }
 
 // defaults are the settings of a gateway that was told nothing: a broker on
 // loopback, and no core.
 func defaults() Settings {
-	icingaDefaults := icinga.Defaults()
+	icingaDefaults, subscribeDefaults := icinga.Defaults(), broker.DefaultSubscribe()
 	return Settings{
 		DataDir:  defaultDataDir(),
 		Log:      LogSettings{Level: slog.LevelInfo, Format: "text"},
@@ -79,10 +85,21 @@ func defaults() Settings {
 		Spool:    SpoolSettings{MaxSize: 1 << 30},
 		Publish:  PublishSettings{Events: "changes"},
 		Listener: []broker.Listener{{Address: "127.0.0.1:1883"}},
-		Broker:   BrokerSettings{MaxPacket: 2_000_000, MaxConnections: 10_000, ConnectTimeout: 15 * time.Second, MaxTopicLevels: 200, SysInterval: 10 * time.Second},
-		Nagios:   &nagios.Config{},
-		Icinga:   &icingaDefaults,
-		Web:      web.Default(),
+		Broker: BrokerSettings{
+			MaxPacket:          2_000_000,
+			MaxConnections:     10_000,
+			ConnectTimeout:     15 * time.Second,
+			MaxTopicLevels:     200,
+			PersistentSessions: true,
+			MaxQueuedMessages:  100_000,
+			MaxQueuedBytes:     64 << 20,
+			MaxStored:          1 << 30,
+			SysInterval:        10 * time.Second,
+		},
+		Nagios:    &nagios.Config{},
+		Icinga:    &icingaDefaults,
+		Web:       web.Default(),
+		Subscribe: &subscribeDefaults,
 	}
 }
 
@@ -118,6 +135,11 @@ func readSettings(path string) (Settings, error) {
 	if !set["icinga"] {
 		s.Icinga = nil
 	}
+	if set["subscribe"] {
+		s.Subscribe.Dir = s.DataDir
+	} else {
+		s.Subscribe = nil
+	}
 	err := s.Validate()
 	if err != nil && path != "" {
 		err = fmt.Errorf("%s:\n%w", path, err)
@@ -126,19 +148,28 @@ func readSettings(path string) (Settings, error) {
 }
 
 func (s Settings) broker() broker.Config {
+	dir := ""
+	if s.Broker.PersistentSessions {
+		dir = filepath.Join(s.DataDir, "broker")
+	}
 	return broker.Config{
 		Listeners:      s.Listener,
 		Access:         s.Access,
+		Bridges:        s.Bridge,
 		MaxPacket:      int(s.Broker.MaxPacket),
 		MaxConnections: s.Broker.MaxConnections,
 		ConnectTimeout: s.Broker.ConnectTimeout,
 		MaxTopicLevels: s.Broker.MaxTopicLevels,
 		MaxRate:        s.Broker.MaxRate,
+		Dir:            dir,
+		Queue:          broker.Queue{Messages: s.Broker.MaxQueuedMessages, Bytes: int64(s.Broker.MaxQueuedBytes)},
+		MaxStored:      int64(s.Broker.MaxStored),
 		SysInterval:    s.Broker.SysInterval,
 
 		MaxConnectionsPerAddress: s.Broker.MaxPerAddress,
 
-		Version: version(),
+		Version:   version(),
+		Subscribe: s.Subscribe,
 	}
 }
 
@@ -161,6 +192,12 @@ func (s Settings) Validate() error {
 		errs = append(errs, fmt.Errorf("log.format: %q is neither text nor json", s.Log.Format))
 	}
 	errs = append(errs, s.Results.Validate(), s.Spool.Validate(), s.Publish.Validate(), s.broker().Validate(), s.Web.Validate(s.Access.PasswordFile != ""))
+	if s.Subscribe != nil {
+		errs = append(errs, s.Subscribe.CheckRoot(s.Results.Root))
+		if s.Results.MaxPayload >= s.Broker.MaxPacket {
+			errs = append(errs, fmt.Errorf("results.max_payload: %v is not less than broker.max_packet (%v), beyond which messages of an outside broker are cut", s.Results.MaxPayload, s.Broker.MaxPacket))
+		}
+	}
 	if s.Nagios != nil {
 		errs = append(errs, s.Nagios.Validate())
 	}

@@ -14,7 +14,7 @@ func TestNoFileMeansALoopbackBrokerWithoutACore(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if s.DataDir != "/state" || len(s.Listener) != 1 || s.Listener[0].Address != "127.0.0.1:1883" || s.Nagios != nil || s.Icinga != nil {
+	if s.DataDir != "/state" || len(s.Listener) != 1 || s.Listener[0].Address != "127.0.0.1:1883" || s.Nagios != nil || s.Icinga != nil || s.Subscribe != nil {
 		t.Errorf("settings = %+v", s)
 	}
 }
@@ -50,11 +50,16 @@ func TestBadSettingsAreNamedByTheirKeys(t *testing.T) {
 		"sizes":          {"[results]\nmax_payload = \"1\"\nmax_reason = \"1\"\n[spool]\nmax_size = \"9\"", []string{"results.max_payload: ", "results.max_reason: ", "spool.max_size: "}},
 		"bad listener":   {"[[listener]]\naddress = \"nowhere\"", []string{"listener[0].address: "}},
 		"sys interval":   {"[broker]\nsys_interval = \"10ms\"", []string{"broker.sys_interval: 10ms is neither 0s nor 1s or more"}},
+		"queues":         {"[broker]\nmax_queued_messages = 0\nmax_queued_bytes = \"1\"\nmax_stored = \"1KiB\"", []string{"broker.max_queued_messages: ", "broker.max_queued_bytes: ", "broker.max_stored: "}},
 		"bad interval":   {"[broker]\nsys_interval = \"often\"", []string{"broker.sys_interval: "}},
 		"plain interval": {"[broker]\nsys_interval = 10", []string{"broker.sys_interval: "}},
 		"events":         {"[publish]\nevents = \"some\"", []string{"publish.events: \"some\" is neither changes nor all"}},
 		"nagios, empty":  {"[nagios]", []string{"nagios.command_file: "}},
 		"icinga, empty":  {"[icinga]", []string{"icinga.url: "}},
+		"subscribe":      {"[subscribe]", []string{"subscribe.address: required"}},
+		"its keys":       {"[subscribe]\naddress = [\"mqtt://a\"]\nqos = 0\npassword = \"x\"", []string{"subscribe.password: unknown key"}},
+		"its loop":       {"[subscribe]\naddress = [\"mqtt://a\"]\npublish_prefix = \"nagios/\"", []string{"subscribe.publish_prefix: "}},
+		"its payloads":   {"[subscribe]\naddress = [\"mqtt://a\"]\n[results]\nmax_payload = \"2MB\"", []string{"results.max_payload: "}},
 		"several tables": {"[nagios]\n[icinga]\n[log]\nformat = \"xml\"", []string{"nagios.command_file: ", "icinga.url: ", "log.format: "}},
 	}
 	for name, tt := range tests {

@@ -2,6 +2,7 @@ package bus
 
 import (
 	"encoding/binary"
+	"errors"
 	"fmt"
 	"time"
 
@@ -23,7 +24,9 @@ const maxTold = 100
 func (b *Bus) Accept(m broker.Message, done func(error)) {
 	if b.Queue.Pending() > maxPending {
 		err := fmt.Errorf("%w: the disk is too slow, try again later", checks.ErrFull)
-		b.refuse(m.Client, m.Topic, m.Payload, err)
+		if !m.Held {
+			b.refuse(m.Client, m.Topic, m.Payload, err)
+		}
 		done(err)
 		return
 	}
@@ -128,6 +131,9 @@ func (a *admission) admit() {
 // answer to the publisher.
 func (a *admission) settle(disk error) error {
 	b := a.bus
+	if disk != nil && a.message.Held && !errors.Is(disk, checks.ErrInvalid) {
+		return disk // it comes again
+	}
 	a.tell()
 	if disk != nil {
 		b.refuse(a.message.Client, a.message.Topic, a.message.Payload, disk)

@@ -100,7 +100,9 @@ func (t *tracker) restore(c checks.Change, published bool) {
 
 // put makes o what e is, and counts it.
 func (t *tracker) put(o checks.Object, e tracked) {
-	t.remove(o)
+	if before, ok := t.objects[o]; ok {
+		t.counts[before.state].Add(-1)
+	}
 	t.objects[o] = e
 	t.counts[e.state].Add(1)
 }

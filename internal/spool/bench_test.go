@@ -14,6 +14,7 @@ import (
 	"github.com/cockroachdb/pebble/vfs"
 
 	"checkbus/checks"
+	"checkbus/internal/engine"
 )
 
 var batchSizes = []int{1, 10, 100, 1000}
@@ -62,7 +63,11 @@ func BenchmarkAppendShared(b *testing.B) {
 func BenchmarkEngine(b *testing.B) {
 	for _, size := range batchSizes {
 		b.Run(fmt.Sprintf("batch=%d", size), func(b *testing.B) {
-			s, err := openPebble(b.TempDir(), vfs.Default, discard, func() {}, false)
+			o := (&Queue{dir: b.TempDir(), opts: Options{disk: vfs.Default}, log: discard}).engine()
+			if err := engine.Create(o, fillNew); err != nil {
+				b.Fatal(err)
+			}
+			s, err := engine.Open(o)
 			if err != nil {
 				b.Fatal(err)
 			}

@@ -169,12 +169,11 @@ const (
 )
 
 var (
-	formatKey = []byte("f") // the format of the store, one byte
-	tailKey   = []byte("n") // the position of the newest result
-	eventKey  = []byte("e") // the Seq of the newest event, 8 bytes big-endian
+	tailKey  = []byte("n") // the position of the newest result
+	eventKey = []byte("e") // the Seq of the newest event, 8 bytes big-endian
 )
 
-// format is the value of formatKey. A store of another format is refused.
+// format is that of the store. One of another format is refused.
 const format = 1
 
 func recordKey(seq uint64) []byte {

@@ -8,6 +8,7 @@ import (
 	"github.com/cockroachdb/pebble"
 
 	"checkbus/checks"
+	"checkbus/internal/engine"
 )
 
 const (
@@ -20,11 +21,6 @@ const (
 	// passed. More often would fill the engine with range tombstones.
 	trimBytes = 8 << 20
 	trimEvery = 5 * time.Second
-
-	// diskReserve is what must be free on the file system for an Append to be
-	// taken. The engine needs it to write out its memory, to compact, and to
-	// be opened again.
-	diskReserve = 64 << 20
 )
 
 // run is the committer: the one goroutine that writes, and that calls done.
@@ -86,7 +82,7 @@ func (q *Queue) dueIn(down *outage) (wait time.Duration, timed bool) {
 	switch {
 	case q.err != nil:
 		return down.dueIn()
-	case q.store.fence.closed():
+	case q.store.Failure() != nil:
 		return 0, true
 	case q.trimmed.seq < q.trimSeq():
 		return trimEvery - time.Since(q.lastTrim), true
@@ -117,7 +113,7 @@ func (q *Queue) commit(batch []*write) error {
 		return err
 	}
 	defer q.release()
-	if err := s.fence.failure(); err != nil {
+	if err := s.Failure(); err != nil {
 		return q.explain(err)
 	}
 	if err := q.checkRoom(batch); err != nil {
@@ -133,7 +129,7 @@ func (q *Queue) commit(batch []*write) error {
 		return err
 	}
 	if !b.Empty() {
-		if err := s.apply(b); err != nil {
+		if err := s.Write(b); err != nil {
 			return q.explain(err)
 		}
 	}
@@ -149,13 +145,13 @@ func (q *Queue) checkRoom(batch []*write) error {
 		if len(w.records) == 0 {
 			continue
 		}
-		usage, err := q.opts.disk.GetDiskUsage(q.dir)
+		free, err := engine.Free(q.opts.disk, q.dir)
 		if err != nil {
-			return fmt.Errorf("free space of %s: %w", q.dir, err)
+			return err
 		}
-		if usage.AvailBytes < uint64(q.opts.reserve) {
+		if free < q.opts.reserve {
 			return fmt.Errorf("%w: %d bytes are free on the file system of %s, and %d must stay so",
-				checks.ErrFull, usage.AvailBytes, q.dir, q.opts.reserve)
+				checks.ErrFull, free, q.dir, q.opts.reserve)
 		}
 		return nil
 	}

@@ -14,6 +14,7 @@ import (
 	"testing"
 
 	"checkbus/checks"
+	"checkbus/internal/engine"
 )
 
 // TestMain runs the child process of TestKilledProcessLosesNothing when asked
@@ -152,7 +153,7 @@ func copyTree(t *testing.T, from string) string {
 // newest returns the file of a spool that matches pattern and sorts last.
 func newest(t *testing.T, dir, pattern string) string {
 	t.Helper()
-	found, err := filepath.Glob(filepath.Join(dir, dbName, pattern))
+	found, err := filepath.Glob(filepath.Join(dir, "db", pattern))
 	if err != nil || len(found) == 0 {
 		t.Fatalf("no %s in %s (%v)", pattern, dir, err)
 	}
@@ -211,17 +212,9 @@ func TestTornTailKeepsWhatWasAcknowledged(t *testing.T) {
 // logEnd is how far the log at path can be read.
 func logEnd(t *testing.T, path string) int {
 	t.Helper()
-	data, err := os.ReadFile(path)
-	if err != nil {
-		t.Fatal(err)
-	}
-	number, err := strconv.ParseUint(strings.TrimSuffix(filepath.Base(path), ".log"), 10, 64)
-	if err != nil {
-		t.Fatal(err)
-	}
-	end := recyclable(uint32(number)).readable(data)
-	if end == 0 {
-		t.Fatalf("%s cannot be read", path)
+	end, err := engine.LogEnd(path)
+	if err != nil || end == 0 {
+		t.Fatalf("%s cannot be read: %v", path, err)
 	}
 	return end
 }

@@ -51,7 +51,7 @@ func (c *Cursor) Read(ctx context.Context, buf []checks.Result) (int, error) {
 			return 0, err
 		}
 		n, err := s.read(buf, after, upto)
-		failed := s.fence.closed()
+		failed := s.Failure() != nil
 		c.queue.release()
 		switch {
 		case err == nil:
@@ -75,7 +75,7 @@ func (c *Cursor) await(ctx context.Context) (s *store, after, upto uint64, err e
 			defer q.mu.Unlock()
 			return nil, 0, 0, q.err
 		}
-		if q.err == nil && !q.store.fence.closed() && c.read < q.durable.seq {
+		if q.err == nil && q.store.Failure() == nil && c.read < q.durable.seq {
 			defer q.mu.Unlock()
 			q.users++
 			return q.store, c.read, q.durable.seq, nil
@@ -170,7 +170,7 @@ func (q *Queue) positionAfter(seq uint64) (position, error) {
 		return position{}, err
 	}
 	defer q.release()
-	value, err := s.get(recordKey(seq + 1))
+	value, err := s.Value(recordKey(seq + 1))
 	if err != nil {
 		return position{}, q.explain(fmt.Errorf("record %d: %w", seq+1, err))
 	}

@@ -43,10 +43,10 @@ func TestDamageIsReported(t *testing.T) {
 		"MANIFEST cut":     func(t *testing.T, dir string) { truncate(t, newest(t, dir, "MANIFEST-*")) },
 		"marker missing":   func(t *testing.T, dir string) { remove(t, newest(t, dir, "marker.manifest*")) },
 		"all but the lock missing": func(t *testing.T, dir string) {
-			if err := os.RemoveAll(filepath.Join(dir, dbName)); err != nil {
+			if err := os.RemoveAll(filepath.Join(dir, "db")); err != nil {
 				t.Fatal(err)
 			}
-			if err := os.Mkdir(filepath.Join(dir, dbName), 0o700); err != nil {
+			if err := os.Mkdir(filepath.Join(dir, "db"), 0o700); err != nil {
 				t.Fatal(err)
 			}
 		},
@@ -136,7 +136,7 @@ func TestOtherPeoplesDirectoriesAreLeftAlone(t *testing.T) {
 			}
 		}, "photo.jpg"},
 		"another Pebble": {func(t *testing.T, dir string) {
-			db, err := pebble.Open(filepath.Join(dir, dbName), &pebble.Options{Logger: engineLogger{discard, &fence{}}})
+			db, err := pebble.Open(filepath.Join(dir, "db"), &pebble.Options{})
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -146,7 +146,7 @@ func TestOtherPeoplesDirectoriesAreLeftAlone(t *testing.T) {
 		}, "no spool of checkbus"},
 		"another format": {func(t *testing.T, dir string) {
 			q := open(t, dir, oneReader)
-			if err := q.store.Set(formatKey, []byte{format + 1}, pebble.Sync); err != nil {
+			if err := q.store.Set([]byte("f"), []byte{format + 1}, pebble.Sync); err != nil {
 				t.Fatal(err)
 			}
 			if err := q.Close(); err != nil {
@@ -169,7 +169,7 @@ func TestOtherPeoplesDirectoriesAreLeftAlone(t *testing.T) {
 // What a crash left of the making of a spool does not stand in the way.
 func TestInterruptedCreationIsRepeated(t *testing.T) {
 	dir := t.TempDir()
-	if err := os.MkdirAll(filepath.Join(dir, newDBName, "half"), 0o700); err != nil {
+	if err := os.MkdirAll(filepath.Join(dir, "db.new", "half"), 0o700); err != nil {
 		t.Fatal(err)
 	}
 	mustAppend(t, open(t, dir, oneReader), results(0, 1))

@@ -36,7 +36,7 @@ func (s *store) moveLast(b *pebble.Batch, from latest, seq uint64) error {
 		if *at > seq {
 			continue
 		}
-		value, err := s.get(recordKey(*at))
+		value, err := s.Value(recordKey(*at))
 		if err != nil {
 			return fmt.Errorf("record %d: %w", *at, err)
 		}

@@ -4,38 +4,29 @@ import (
 	"errors"
 	"fmt"
 	"math"
-	"path/filepath"
 	"time"
 
 	"github.com/cockroachdb/pebble"
+
+	"checkbus/internal/engine"
 )
 
 // open makes the store usable and takes over what it holds.
 func (q *Queue) open() error {
-	path := filepath.Join(q.dir, dbName)
-	if err := verifyLogs(path); err != nil {
-		return q.explain(err)
-	}
-	s, err := openStore(path, q.opts.disk, q.log, q.nudge)
+	db, err := engine.Open(q.engine())
 	if err != nil {
 		return q.explain(err)
 	}
-	if err = s.checkFormat(); err == nil {
-		err = q.load(s)
+	if err := q.load(&store{db}); err != nil {
+		return q.explain(db.Abandon(err))
 	}
-	if err == nil {
-		return nil
-	}
-	if failed := s.fence.failure(); failed != nil {
-		err = failed
-	}
-	return q.explain(errors.Join(err, s.Close()))
+	return nil
 }
 
 // load takes the positions out of s, makes the cursors what Options.Cursors
 // says, and puts s to use.
 func (q *Queue) load(s *store) error {
-	value, err := s.get(tailKey)
+	value, err := s.Value(tailKey)
 	if err != nil {
 		return fmt.Errorf("position of the newest result: %w", err)
 	}
@@ -99,7 +90,7 @@ func (s *store) dropRecords(found latest) error {
 	if err := b.DeleteRange(recordKey(0), []byte{recordPrefix + 1}, nil); err != nil {
 		return err
 	}
-	return s.apply(b)
+	return s.Write(b)
 }
 
 // cursors returns the stored cursors.
@@ -196,5 +187,5 @@ func (q *Queue) agreeOnCursors(s *store, stored map[string]position, start posit
 	if b.Empty() {
 		return nil
 	}
-	return s.apply(b)
+	return s.Write(b)
 }

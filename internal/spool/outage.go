@@ -3,9 +3,9 @@ package spool
 import (
 	"errors"
 	"fmt"
-	"slices"
-	"syscall"
 	"time"
+
+	"checkbus/internal/engine"
 )
 
 // After a failure of the disk the store is opened again at once, then at
@@ -73,18 +73,10 @@ func (q *Queue) failure() error {
 	return q.err
 }
 
-// transient are the errors of a disk that an operator, or time, can mend without
-// touching the spool.
-var transient = []error{
-	syscall.ENOSPC, syscall.EDQUOT, syscall.EIO, syscall.EROFS, syscall.ESTALE, syscall.ETIMEDOUT,
-	syscall.EMFILE, syscall.ENFILE, syscall.ENOMEM, syscall.EACCES, syscall.EPERM,
-}
-
 // explain gives an error of the store what its caller needs to know: where, and
 // when it is damage rather than a disk that refuses, what to do.
 func (q *Queue) explain(err error) error {
-	isErr := func(target error) bool { return errors.Is(err, target) }
-	if isErr(errFormat) || slices.ContainsFunc(transient, isErr) {
+	if !engine.Damaged(err) {
 		return fmt.Errorf("%s: %w", q.dir, err)
 	}
 	return fmt.Errorf("%w: %s: %w; stop checkbus and restore the directory, or move it away: "+

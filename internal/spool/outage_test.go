@@ -3,43 +3,17 @@ package spool
 import (
 	"errors"
 	"fmt"
-	"io/fs"
 	"log/slog"
 	"os"
 	"path/filepath"
 	"strings"
 	"sync"
-	"sync/atomic"
 	"syscall"
 	"testing"
 
-	"github.com/cockroachdb/pebble/vfs"
-	"github.com/cockroachdb/pebble/vfs/errorfs"
-
 	"checkbus/checks"
+	"checkbus/internal/realtest"
 )
-
-// A brokenDisk fails all writes with ENOSPC, beginning with the failAfter-th
-// from now, until it is mended.
-type brokenDisk struct {
-	vfs.FS
-	left atomic.Int64 // writes until the first failure; negative: it fails
-}
-
-func newBrokenDisk() *brokenDisk {
-	d := &brokenDisk{}
-	d.mend()
-	d.FS = errorfs.Wrap(vfs.Default, errorfs.InjectorFunc(func(op errorfs.Op, path string) error {
-		if op.OpKind() == errorfs.OpKindWrite && op != errorfs.OpFileClose && d.left.Add(-1) < 0 {
-			return &fs.PathError{Op: "write", Path: path, Err: syscall.ENOSPC}
-		}
-		return nil
-	}))
-	return d
-}
-
-func (d *brokenDisk) breakAfter(n int64) { d.left.Store(n) }
-func (d *brokenDisk) mend()              { d.left.Store(1 << 40) }
 
 // Wherever the disk fails, the queue refuses aloud, keeps what it has
 // acknowledged, and works again when the disk does.
@@ -47,12 +21,12 @@ func TestQueueSurvivesAFullDisk(t *testing.T) {
 	for _, after := range []int64{0, 1, 2, 3, 5, 8, 13, 21, 34, 55, 89, 144} {
 		t.Run(fmt.Sprint(after), func(t *testing.T) {
 			t.Parallel()
-			disk := newBrokenDisk()
+			disk := realtest.NewBrokenDisk()
 			o := Options{Cursors: []string{"nagios"}, disk: disk}
 			q := open(t, t.TempDir(), o)
 			c := cursor(t, q, "nagios")
 			var acknowledged []checks.Result
-			disk.breakAfter(after)
+			disk.BreakAfter(after)
 			failed := false
 			for i := 0; !failed; i++ {
 				if i > 5000 {
@@ -74,7 +48,7 @@ func TestQueueSurvivesAFullDisk(t *testing.T) {
 			if err := tryAppend(q, nil); err != nil {
 				t.Errorf("a refusal lost its place in the order: %v", err)
 			}
-			disk.mend()
+			disk.Mend()
 			waitFor(t, "the end of the outage", func() bool { return q.Stats().Err == nil })
 			more := results(1_000_000, 10)
 			mustAppend(t, q, more)
@@ -100,20 +74,20 @@ func TestQueueSurvivesAFullDisk(t *testing.T) {
 
 // Failing and recovering over and over leaks and loses nothing.
 func TestOutagesMayFollowEachOther(t *testing.T) {
-	disk := newBrokenDisk()
+	disk := realtest.NewBrokenDisk()
 	q := open(t, t.TempDir(), Options{Cursors: []string{"nagios"}, disk: disk})
 	c := cursor(t, q, "nagios")
 	buf := make([]checks.Result, 10_000)
 	before := openFiles(t)
 	for i := range 20 {
 		var wg sync.WaitGroup
-		disk.breakAfter(int64(i))
+		disk.BreakAfter(int64(i))
 		for j := range 50 {
 			wg.Add(1)
 			q.Append(results(j, 20), func(error) { wg.Done() })
 		}
 		wg.Wait()
-		disk.mend()
+		disk.Mend()
 		waitFor(t, "an append", func() bool { return tryAppend(q, results(0, 1)) == nil })
 		n, err := c.Read(t.Context(), buf)
 		if err != nil {
@@ -140,19 +114,19 @@ func openFiles(t *testing.T) int {
 }
 
 func TestFailedCommitCanBeRepeated(t *testing.T) {
-	disk := newBrokenDisk()
+	disk := realtest.NewBrokenDisk()
 	q := open(t, t.TempDir(), Options{Cursors: []string{"nagios"}, disk: disk})
 	mustAppend(t, q, results(0, 10))
 	c := cursor(t, q, "nagios")
 	readAll(t, c, 10)
-	disk.breakAfter(0)
+	disk.BreakAfter(0)
 	if err := c.Commit(10); !errors.Is(err, syscall.ENOSPC) {
 		t.Fatalf("Commit = %v, want ENOSPC", err)
 	}
 	if _, committed := c.Position(); committed != 0 {
 		t.Fatalf("committed is %d after a failed commit", committed)
 	}
-	disk.mend()
+	disk.Mend()
 	waitFor(t, "the commit", func() bool { return c.Commit(10) == nil })
 	if read, committed := c.Position(); read != 10 || committed != 10 {
 		t.Errorf("position is %d, %d; want 10, 10", read, committed)
@@ -161,9 +135,9 @@ func TestFailedCommitCanBeRepeated(t *testing.T) {
 
 // Close does not wait for a disk that stays full.
 func TestCloseDuringAnOutage(t *testing.T) {
-	disk := newBrokenDisk()
+	disk := realtest.NewBrokenDisk()
 	q := open(t, t.TempDir(), Options{Cursors: []string{"nagios"}, disk: disk})
-	disk.breakAfter(0)
+	disk.BreakAfter(0)
 	if err := tryAppend(q, results(0, 1)); err == nil {
 		t.Fatal("the append succeeded")
 	}

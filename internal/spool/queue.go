@@ -20,6 +20,7 @@ import (
 
 	"checkbus/checks"
 	"checkbus/internal/durable"
+	"checkbus/internal/engine"
 )
 
 // ErrClosed: the queue is closed.
@@ -87,7 +88,7 @@ func Open(dir string, o Options) (*Queue, error) {
 		o.disk = vfs.Default
 	}
 	if o.reserve == 0 {
-		o.reserve = diskReserve
+		o.reserve = engine.Reserve
 	}
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return nil, fmt.Errorf("open spool: %w", err)
@@ -109,7 +110,7 @@ func Open(dir string, o Options) (*Queue, error) {
 	for _, name := range slices.Compact(slices.Sorted(slices.Values(o.Cursors))) {
 		q.cursors = append(q.cursors, &Cursor{queue: q, name: name})
 	}
-	err = createStore(dir, o.disk, q.log)
+	err = engine.Create(q.engine(), fillNew)
 	if err != nil {
 		err = fmt.Errorf("%s: %w", dir, err)
 	} else {
@@ -131,6 +132,8 @@ func Open(dir string, o Options) (*Queue, error) {
 //   - nil: the results are on disk and survive a power cut.
 //   - an error that wraps checks.ErrFull: MaxBytes is reached or the file system
 //     is almost full. None of them is stored, and their Seq means nothing.
+//   - an error that wraps checks.ErrInvalid: the same, for ever, since they take
+//     more than MaxBytes.
 //   - any other: the disk failed, or the queue is closed. Whether they are
 //     stored is unknown, as after a crash.
 //
@@ -163,7 +166,7 @@ func (q *Queue) admit(w *write) error {
 	}
 	size := w.size()
 	if size > q.opts.MaxBytes {
-		return fmt.Errorf("%w: %d bytes at once, and it may hold %d in all", checks.ErrFull, size, q.opts.MaxBytes)
+		return fmt.Errorf("%w: its results take %d bytes at once, and the spool may hold %d in all", checks.ErrInvalid, size, q.opts.MaxBytes)
 	}
 	if held := q.tail.bytes - q.handedOver().bytes; held+size > q.opts.MaxBytes {
 		return fmt.Errorf("%w: it holds %d of %d bytes", checks.ErrFull, held, q.opts.MaxBytes)

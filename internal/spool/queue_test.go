@@ -128,7 +128,7 @@ func TestFullQueueRefusesAndKeepsWhatItHas(t *testing.T) {
 	if err := tryAppend(q, results(0, 1)); !errors.Is(err, checks.ErrFull) {
 		t.Fatalf("append to a full queue: %v, want ErrFull", err)
 	}
-	if err := tryAppend(q, results(0, 20)); !errors.Is(err, checks.ErrFull) || !strings.Contains(err.Error(), "at once") {
+	if err := tryAppend(q, results(0, 20)); !errors.Is(err, checks.ErrInvalid) || !strings.Contains(err.Error(), "at once") {
 		t.Fatalf("append of more than fits in all: %v, want ErrFull", err)
 	}
 	if err := tryAppend(q, nil); err != nil {

@@ -73,7 +73,7 @@ func (q *Queue) EachState(f func(checks.Change) error) (seq uint64, err error) {
 	if err := it.Error(); err != nil {
 		return 0, q.explain(err)
 	}
-	value, err := s.get(eventKey)
+	value, err := s.Value(eventKey)
 	switch {
 	case errors.Is(err, pebble.ErrNotFound):
 		return 0, nil

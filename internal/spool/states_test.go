@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"checkbus/checks"
+	"checkbus/internal/realtest"
 )
 
 // change is a complete change, told from others by i.
@@ -62,13 +63,13 @@ func TestStatesAreKeptBesideTheResults(t *testing.T) {
 }
 
 func TestStatesOfABrokenDiskAreNotSaved(t *testing.T) {
-	disk := newBrokenDisk()
+	disk := realtest.NewBrokenDisk()
 	q := open(t, t.TempDir(), Options{Cursors: []string{"nagios"}, disk: disk})
-	disk.breakAfter(0)
+	disk.BreakAfter(0)
 	if err := q.SaveStates([]checks.Change{change(1)}, 1); err == nil {
 		t.Fatal("they were")
 	}
-	disk.mend()
+	disk.Mend()
 	waitFor(t, "the disk to work again", func() bool { return q.SaveStates([]checks.Change{change(1)}, 1) == nil })
 	if err := q.Close(); err != nil {
 		t.Fatal(err)

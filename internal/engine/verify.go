@@ -1,4 +1,4 @@
-package spool
+package engine
 
 import (
 	"bytes"
@@ -17,7 +17,7 @@ import (
 // verifyLogs looks for damage in the middle of the logs of the Pebble in dir.
 // Pebble takes the first chunk that it cannot read for the end of a log
 // (open.go:792, version_set.go:232), and would forget all that follows without
-// a word. The spool has one write in flight at a time, synced before the next
+// a word. A store has one write in flight at a time, synced before the next
 // one, and Pebble does the same with its MANIFEST. So what a power cut leaves
 // half written can only be the last write of a log, and one that begins after
 // an unreadable chunk proves that something acknowledged was damaged.
@@ -27,16 +27,11 @@ func verifyLogs(dir string) error {
 		return err
 	}
 	for _, e := range entries {
-		name, ok := strings.CutSuffix(e.Name(), ".log")
+		format, ok := logFormat(e.Name())
 		if !ok {
 			continue
 		}
-		number, err := strconv.ParseUint(name, 10, 64)
-		if err != nil {
-			continue
-		}
-		// Pebble keeps the low 32 bits of the number in each chunk.
-		if err := verifyLog(filepath.Join(dir, e.Name()), recyclable(uint32(number))); err != nil {
+		if err := verifyLog(filepath.Join(dir, e.Name()), format); err != nil {
 			return err
 		}
 	}
@@ -45,6 +40,31 @@ func verifyLogs(dir string) error {
 		return err // that it does not exist is for opening it to say
 	}
 	return verifyLog(desc.ManifestFilename, legacy)
+}
+
+// logFormat is how the chunks of the log with this file name begin; ok is false
+// when it is no log's. Pebble keeps the low 32 bits of the number in each chunk.
+func logFormat(name string) (f chunkFormat, ok bool) {
+	digits, ok := strings.CutSuffix(name, ".log")
+	if !ok {
+		return f, false
+	}
+	number, err := strconv.ParseUint(digits, 10, 64)
+	return recyclable(uint32(number)), err == nil
+}
+
+// LogEnd returns how far the log at path can be read, in bytes: a power cut
+// leaves no more of it. Tests of crashes need it.
+func LogEnd(path string) (int, error) {
+	data, err := os.ReadFile(path)
+	if err != nil {
+		return 0, err
+	}
+	format, ok := logFormat(filepath.Base(path))
+	if !ok {
+		return 0, fmt.Errorf("%s is no log", path)
+	}
+	return format.readable(data), nil
 }
 
 // A log consists of blocks of 32 KiB and these of chunks, none of which crosses

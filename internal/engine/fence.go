@@ -1,4 +1,4 @@
-package spool
+package engine
 
 import (
 	"io"
@@ -118,8 +118,8 @@ func (f *fence) RemoveAll(name string) error {
 	return f.FS.RemoveAll(name)
 }
 
-// Lock does nothing: the spool has locked its directory itself, for as long as
-// it lives, and may open its Pebble several times in that time.
+// Lock does nothing: whoever opens a store has locked its directory, for as long
+// as it lives, and may open its Pebble several times in that time.
 func (f *fence) Lock(string) (io.Closer, error) { return io.NopCloser(nil), nil }
 
 // A fencedFile is a file that Pebble writes.

@@ -18,37 +18,36 @@ func (g *gateway) leave(id, filter string) {
 	c.Disconnect()
 }
 
-// kept is what is kept for all sessions, as the backlogs say and as is so.
-func (g *gateway) kept() (bytes, messages, inflight int) {
+// kept is what is kept in memory for all sessions, as the outboxes together say
+// and as is so.
+func (g *gateway) kept() (bytes, sum, messages int) {
 	g.Broker.mu.Lock()
 	defer g.Broker.mu.Unlock()
-	g.backlogs.mu.Lock()
-	defer g.backlogs.mu.Unlock()
 	for _, s := range g.sessions {
-		messages += s.backlog.order.Len()
-		if cl, ok := g.server.Clients.Get(s.id); ok {
-			inflight += cl.State.Inflight.Len()
-		}
+		s.out.mu.Lock()
+		sum += s.out.memory
+		messages += len(s.out.waiting) + s.out.flying
+		s.out.mu.Unlock()
 	}
-	return g.backlogs.bytes, messages, inflight
+	return int(g.outboxes.Load()), sum, messages
 }
 
 func TestBacklogOfAClientThatIsAwayIsBoundedAndKeepsTheNewest(t *testing.T) {
 	tests := map[string]struct{ size, count int }{
 		"bytes":    {100_000, 200},
-		"messages": {1, backlogMessages + 500},
+		"messages": {1, outboxMessages + 500},
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
-			g := start(t)
+			g := start(t, inMemory)
 			g.leave("away", "checkbus/#")
 			padding := strings.Repeat("x", tt.size)
 			for i := range tt.count {
 				g.tell("checkbus/event/web1", fmt.Sprintf("%d %s", i, padding))
 			}
-			bytes, messages, inflight := g.kept()
-			if bytes > backlogBytes || bytes == 0 || messages != inflight {
-				t.Errorf("%d bytes in %d messages, of which the library has %d", bytes, messages, inflight)
+			bytes, sum, messages := g.kept()
+			if bytes > outboxBytes || bytes == 0 || bytes != sum {
+				t.Errorf("%d bytes in %d messages, which have %d", bytes, messages, sum)
 			}
 			dropped := tt.count - messages
 			if got := g.Stats().InflightDropped; got != int64(dropped) || dropped == 0 {
@@ -63,15 +62,15 @@ func TestBacklogOfAClientThatIsAwayIsBoundedAndKeepsTheNewest(t *testing.T) {
 				c.Ack(mqtttest.PUBACK, p.ID())
 			}
 			eventually(t, "nothing is kept", func() bool {
-				bytes, messages, inflight := g.kept()
-				return bytes+messages+inflight == 0
+				bytes, sum, messages := g.kept()
+				return bytes+sum+messages == 0
 			})
 		})
 	}
 }
 
 func TestBacklogsTogetherAreBoundedAndTheLongestGiveWay(t *testing.T) {
-	g := start(t)
+	g := start(t, inMemory)
 	for i := range 20 {
 		g.leave(fmt.Sprint("away", i), "checkbus/event/#")
 	}
@@ -80,12 +79,12 @@ func TestBacklogsTogetherAreBoundedAndTheLongestGiveWay(t *testing.T) {
 	message := strings.Repeat("x", 200_000)
 	for range 50 {
 		g.tell("checkbus/event/web1", message)
-		if bytes, _, _ := g.kept(); bytes > backlogsBytes {
+		if bytes, _, _ := g.kept(); bytes > outboxesBytes {
 			t.Fatalf("%d bytes are kept", bytes)
 		}
 	}
-	if bytes, messages, inflight := g.kept(); bytes < backlogsBytes/2 || messages != inflight {
-		t.Errorf("%d bytes in %d messages, of which the library has %d", bytes, messages, inflight)
+	if bytes, sum, messages := g.kept(); bytes < outboxesBytes/2 || bytes != sum {
+		t.Errorf("%d bytes in %d messages, which have %d", bytes, messages, sum)
 	}
 	c := g.dial(persistent("modest", true))
 	if p := c.Next(mqtttest.PUBLISH); p.Payload() != "online" {
@@ -106,7 +105,7 @@ func TestBacklogEndsWithItsSession(t *testing.T) {
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
-			g := start(t)
+			g := start(t, inMemory)
 			g.leave("away", "checkbus/#")
 			g.allAway()
 			g.tell("checkbus/status", "online")

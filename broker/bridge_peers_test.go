@@ -1,0 +1,320 @@
+package broker
+
+import (
+	"fmt"
+	"maps"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"checkbus/internal/mqtttest"
+	"checkbus/internal/realtest"
+)
+
+func TestAStockMosquittoBridgesIn(t *testing.T) {
+	g := start(t)
+	m := realtest.StartMosquitto(t, mosquittoBridge("hq", g.addr, "out/# out 2", "in/# in 2", "both/# both 2", "nagios/# out 1"))
+	here, there := watchAll(t, g.addr, "here"), watchAll(t, m.Addr, "there")
+	fromHere := g.dial(mqtttest.Options{ID: "from-here", V5: true})
+	fromThere := mqtttest.Dial(t, m.Addr, mqtttest.Options{ID: "from-there", V5: true})
+	joined(t, fromThere, here, "out/joined")
+	joined(t, fromHere, there, "in/joined")
+	joined(t, fromHere, there, "both/joined")
+	for qos := range byte(3) {
+		for _, way := range []struct {
+			topic    string
+			from, to *mqtttest.Client
+		}{{"out/x", fromThere, here}, {"in/x", fromHere, there}, {"both/x", fromHere, there}, {"both/y", fromThere, here}} {
+			t.Run(fmt.Sprintf("%s QoS %d", way.topic, qos), func(t *testing.T) {
+				text := fmt.Sprint(way.topic, qos)
+				publish(way.from, mqtttest.Message{Topic: way.topic, Payload: text, QoS: qos, Retain: true})
+				got := received(t, way.to, payload(text))
+				if last := got[len(got)-1]; last.QoS() != qos {
+					t.Errorf("got %v", got)
+				}
+				late := mqtttest.Dial(t, way.to.RemoteAddr().String(), mqtttest.Options{ID: "late", V5: true})
+				late.Subscribe(way.topic, 0)
+				if p := late.Next(mqtttest.PUBLISH); !p.Retain() || p.Payload() != text {
+					t.Errorf("retained is %v", p)
+				}
+			})
+		}
+	}
+	send(fromThere, "nagios/web1/disk", 1, "fine")
+	if r := g.got(t, 1)[0]; r.Topic != "nagios/web1/disk" || string(r.Payload) != "fine" {
+		t.Errorf("got %+v", r)
+	}
+}
+
+// stateOf waits until a broker says that the bridge of a client is in a state.
+func stateOf(t *testing.T, address, client, want string) {
+	t.Helper()
+	sub := mqtttest.Dial(t, address, mqtttest.Options{ID: "state-" + want})
+	sub.Subscribe(stateTopic(client), 1)
+	received(t, sub, func(p mqtttest.Packet) bool { return p.Payload() == want })
+	sub.Disconnect()
+}
+
+func TestTheStateOfAStockMosquittosBridge(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "passwd")
+	if err := SetPassword(file, "edge", "secret"); err != nil {
+		t.Fatal(err)
+	}
+	anonymous := true
+	g := start(t, func(c *Config) {
+		c.Access.PasswordFile, c.Listeners[0].AllowAnonymous = file, &anonymous
+	})
+	m := realtest.StartMosquitto(t, mosquittoBridge("hq", g.addr, "a/# out 1"), "remote_clientid edge-1", "remote_username edge", "remote_password secret")
+	stateOf(t, g.addr, "edge-1", "1")
+	if err := syscall.Kill(m.PID, syscall.SIGKILL); err != nil {
+		t.Fatal(err)
+	}
+	stateOf(t, g.addr, "edge-1", "0") // its will
+	c := g.dial(mqtttest.Options{ID: "other", V5: true, User: "edge", Password: ptr("secret")})
+	c.Publish(mqtttest.Message{Topic: stateTopic("edge-1"), Payload: "1", QoS: 1, ID: 1})
+	if p := c.Acked(mqtttest.PUBACK, 1); p.Code() != 0x87 {
+		t.Errorf("a client speaks for the bridge of another: %v", p)
+	}
+}
+
+func ptr[T any](v T) *T { return &v }
+
+func TestTheStateOfABridge(t *testing.T) {
+	m := realtest.StartMosquitto(t)
+	r := newRelay(t, m.Addr)
+	r.set(true)
+	bridge := Bridge{Name: "dc2", Remote: Remote{Address: []string{"mqtt://" + r.Addr().String()}}, Topics: []string{"a"}}
+	g := start(t, withBridge(bridge))
+	host, err := os.Hostname()
+	if err != nil {
+		t.Fatal(err)
+	}
+	client := host + ".dc2" // as a Mosquitto calls itself
+	stateOf(t, g.addr, client, "0")
+	r.set(false)
+	stateOf(t, g.addr, client, "1")
+	stateOf(t, m.Addr, client, "1")
+	r.set(true)
+	stateOf(t, g.addr, client, "0")
+	stateOf(t, m.Addr, client, "0") // the will
+	r.set(false)
+	stateOf(t, m.Addr, client, "1")
+	g.stop()
+	stateOf(t, m.Addr, client, "0")
+}
+
+func TestABridgeIsNotToldOfWhereItShallNotBe(t *testing.T) {
+	m := realtest.StartMosquitto(t)
+	watcher := mqtttest.Dial(t, m.Addr, mqtttest.Options{ID: "watcher"})
+	watcher.Subscribe("$SYS/broker/connection/#", 0)
+	watcher.Subscribe("end/#", 0)
+	bridge := Bridge{
+		Name: "dc2", Remote: Remote{Address: []string{"mqtt://" + m.Addr}}, Topics: []string{"end/#"},
+		ClientID: "dc1", NotificationsLocalOnly: true,
+	}
+	g := start(t, withBridge(bridge))
+	stateOf(t, g.addr, "dc1", "1")
+	joined(t, g.dial(mqtttest.Options{ID: "pub", V5: true}), watcher, "end/x")
+}
+
+func TestABridgeOverTLSWithACertificateAndAPassword(t *testing.T) {
+	dir := t.TempDir()
+	authority := realtest.NewAuthority(t, dir)
+	serverCert, serverKey := authority.Issue(t, dir, "broker")
+	cert, key := authority.Issue(t, dir, "gateway")
+	passwords := filepath.Join(dir, "passwd")
+	if err := SetPassword(passwords, "dc1", "right"); err != nil {
+		t.Fatal(err)
+	}
+	secured := realtest.FreeAddr(t)
+	_, port, _ := strings.Cut(secured, ":")
+	m := realtest.StartMosquitto(t, "password_file "+passwords, "listener "+port+" 127.0.0.1", "cafile "+authority.File,
+		"certfile "+serverCert, "keyfile "+serverKey, "require_certificate true")
+	secret := filepath.Join(dir, "secret")
+	if err := os.WriteFile(secret, []byte("wrong\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	g := start(t, withBridge(Bridge{Name: "dc2", Topics: []string{"a/# both 1"}, Remote: Remote{
+		Address: []string{"mqtts://" + secured}, CA: authority.File, Cert: cert, Key: key, ServerName: "broker", Username: "dc1", PasswordFile: secret,
+	}}))
+	eventually(t, "it says why it is down", func() bool { return strings.Contains(g.log.String(), "bridge down") })
+	if log := g.log.String(); !strings.Contains(log, "0x87") && !strings.Contains(log, "0x86") || strings.Contains(log, "wrong") {
+		t.Errorf("the log says\n%s", log)
+	}
+	if err := os.WriteFile(secret, []byte("right\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	g.bridged() // it reads the file again
+	there := watchAll(t, m.Addr, "there")
+	joined(t, g.dial(mqtttest.Options{ID: "pub", V5: true}), there, "a/x")
+}
+
+func TestABridgeOverOtherTransports(t *testing.T) {
+	socket := "unix:" + filepath.Join(t.TempDir(), "mqtt")
+	ws := realtest.FreeAddr(t)
+	open := true
+	far := start(t, func(c *Config) {
+		c.Listeners = append(c.Listeners, Listener{Address: socket}, Listener{Address: ws, Protocol: "websocket", AllowAnonymous: &open})
+	})
+	for _, address := range []string{socket, "ws://" + ws, "ws://" + ws + "/mqtt"} {
+		t.Run(address, func(t *testing.T) {
+			g := start(t, withBridge(Bridge{Name: "far", ClientID: "dc1", Remote: Remote{Address: []string{address}}, Topics: []string{"a/# out 1"}}))
+			sub := watchAll(t, far.addr, "sub")
+			joined(t, g.dial(mqtttest.Options{ID: "pub", V5: true}), sub, "a/x")
+		})
+	}
+}
+
+func TestAddressesInTurn(t *testing.T) {
+	for name, roundRobin := range map[string]bool{"the first is preferred": false, "round robin": true} {
+		t.Run(name, func(t *testing.T) {
+			first, second := realtest.StartMosquitto(t), realtest.StartMosquitto(t)
+			r := newRelay(t, first.Addr)
+			g := start(t, withBridge(Bridge{
+				Name: "dc2", ClientID: "dc1", RoundRobin: roundRobin, Topics: []string{"a/# out 1"},
+				Remote: Remote{Address: []string{"mqtt://" + r.Addr().String(), "mqtt://" + second.Addr}},
+			}))
+			stateOf(t, first.Addr, "dc1", "1")
+			r.set(true)
+			stateOf(t, second.Addr, "dc1", "1")
+			r.set(false)
+			if roundRobin {
+				stateOf(t, first.Addr, "dc1", "0")
+				stateOf(t, second.Addr, "dc1", "1")
+				return
+			}
+			stateOf(t, first.Addr, "dc1", "1")
+			stateOf(t, second.Addr, "dc1", "0")
+			if n := strings.Count(g.log.String(), "goes back to its first"); n != 1 {
+				t.Errorf("went back %d times", n)
+			}
+		})
+	}
+}
+
+func TestWhatWaitsForABridgeComesInOrder(t *testing.T) {
+	m := realtest.StartMosquitto(t)
+	r := newRelay(t, m.Addr)
+	r.set(true)
+	g := start(t, withBridge(Bridge{Name: "dc2", Remote: Remote{Address: []string{"mqtt://" + r.Addr().String()}}, Topics: []string{"a/# out 1"}}))
+	eventually(t, "it is subscribed", func() bool { return g.Stats().Subscriptions == 1 && g.Stats().Connected == 0 })
+	sub := watchAll(t, m.Addr, "sub")
+	pub := g.dial(mqtttest.Options{ID: "pub"})
+	var all []string
+	for i := range 1000 {
+		all = append(all, fmt.Sprint(i))
+	}
+	send(pub, "a/x", 1, all...)
+	if s := g.Bridges()[0]; s.Queued != 1000 || s.Up {
+		t.Errorf("%+v", s)
+	}
+	r.set(false)
+	for i, p := range received(t, sub, payload("999")) {
+		if p.Payload() != fmt.Sprint(i) {
+			t.Fatalf("message %d is %s", i, p.Payload())
+		}
+	}
+	eventually(t, "all are counted", func() bool { s := g.Bridges()[0]; return s.Queued == 0 && s.Sent == 1000 && s.Up })
+}
+
+func TestAnOutageOfABridgeIsTwoLines(t *testing.T) {
+	m := realtest.StartMosquitto(t)
+	r := newRelay(t, m.Addr)
+	g := start(t, bridgeTo(r.Addr().String(), "dc2", "a/# out 1"), func(c *Config) {
+		c.Bridges[0].RestartMax = 2 * time.Second // so long it must be up again
+	})
+	lines := func() []string {
+		return slices.DeleteFunc(strings.Split(g.log.String(), "\n"), func(l string) bool { return !strings.Contains(l, "bridge=dc2") })
+	}
+	g.bridged()
+	for range 2 {
+		r.set(true)
+		eventually(t, "it is down", func() bool { return !g.Bridges()[0].Up })
+		r.set(false)
+		g.bridged()
+	}
+	eventually(t, "the outage is over", func() bool { return strings.Contains(g.log.String(), "bridge up again") })
+	if got := lines(); len(got) != 3 || !strings.Contains(got[0], "bridge up") || !strings.Contains(got[1], "bridge down") {
+		t.Errorf("the log says\n%s", strings.Join(got, "\n"))
+	}
+}
+
+func TestRetainedMessagesDoNotComeWithEachReconnect(t *testing.T) {
+	m := realtest.StartMosquitto(t)
+	there := watchAll(t, m.Addr, "there")
+	publish(there, mqtttest.Message{Topic: "in/kept", Payload: "kept there", QoS: 1, Retain: true})
+	r := newRelay(t, m.Addr)
+	g := start(t, bridgeTo(r.Addr().String(), "dc2", "out/# out 1", "in/# in 1", "+/state/# in 1"))
+	if err := g.Publish("out/kept", []byte("kept here"), true); err != nil {
+		t.Fatal(err)
+	}
+	here := g.dial(mqtttest.Options{ID: "here", V5: true})
+	here.Subscribe("in/#", 1)
+	here.Subscribe("checkbus/#", 1)
+	received(t, there, payload("kept here"))
+	received(t, here, payload("kept there"))
+	there.Publish(mqtttest.Message{Topic: "checkbus/state/web1", Payload: "only the gateway says so"})
+	publish(g.dial(mqtttest.Options{ID: "pub"}), mqtttest.Message{Topic: "out/x", Payload: "1", QoS: 1})
+	received(t, there, payload("1"))
+	eventually(t, "it is acknowledged", func() bool { return g.Bridges()[0].Queued == 0 })
+	r.set(true)
+	eventually(t, "it is down", func() bool { return !g.Bridges()[0].Up })
+	r.set(false)
+	g.bridged()
+	publish(g.dial(mqtttest.Options{ID: "pub"}), mqtttest.Message{Topic: "out/x", Payload: "2", QoS: 1})
+	if got := received(t, there, payload("2")); len(got) != 1 {
+		t.Errorf("after a reconnect came as well: %v", got)
+	}
+	publish(mqtttest.Dial(t, m.Addr, mqtttest.Options{ID: "pub"}), mqtttest.Message{Topic: "in/x", Payload: "3", QoS: 1})
+	if got := received(t, here, payload("3")); len(got) != 1 {
+		t.Errorf("came as well: %v", got)
+	}
+}
+
+func TestNobodyButTheGatewayIsItsBridge(t *testing.T) {
+	g := start(t, bridgeTo(realtest.FreeAddr(t), "dc2", "a/# out 1"))
+	c := mqtttest.Connect(t, g.addr, mqtttest.Options{ID: bridgePrefix + "dc2", V5: true})
+	if c.Connack.Code() != 0x85 {
+		t.Errorf("answered %v", c.Connack)
+	}
+}
+
+func TestAMessageThatThisBrokerCannotTakeDoesNotBlockTheBridge(t *testing.T) {
+	m := realtest.StartMosquitto(t)
+	for _, version := range []string{"5", "3.1.1"} {
+		t.Run(version, func(t *testing.T) {
+			g := start(t, func(c *Config) { c.MaxPacket = 5000 }, withBridge(Bridge{
+				Name: "m" + version, Remote: Remote{Address: []string{"mqtt://" + m.Addr}}, Protocol: version,
+				Topics: []string{"deep/# in 1 " + strings.Repeat("x/", 150) + ` ""`, "# in 1 far/"},
+			}))
+			here, there := watchAll(t, g.addr, "here"), mqtttest.Dial(t, m.Addr, mqtttest.Options{ID: "there", V5: true})
+			joined(t, there, here, "a")
+			send(there, "deep/"+strings.Repeat("y/", 100), 1, "too deep")
+			send(there, "large", 1, strings.Repeat("z", 6000))
+			send(there, "a", 1, "end")
+			if got := received(t, here, payload("end")); len(got) != 1 || got[0].Topic() != "far/a" {
+				t.Errorf("got %v", got)
+			}
+			if s := g.Bridges()[0]; !s.Up || strings.Contains(g.log.String(), "bridge down") {
+				t.Errorf("%+v\n%s", s, g.log)
+			}
+		})
+	}
+}
+
+func TestFiguresOfBridges(t *testing.T) {
+	m := realtest.StartMosquitto(t)
+	g := start(t, bridgeTo(m.Addr, "dc2", "a/# out 1"), func(c *Config) { c.SysInterval = time.Second })
+	sub := g.dial(mqtttest.Options{ID: "sub"})
+	sub.Subscribe(bridgeRoot+"dc2/#", 0)
+	send(g.dial(mqtttest.Options{ID: "pub"}), "a/x", 1, "x")
+	want := map[string]string{"up": "1", "sent": "1", "received": "0", "dropped": "0", "queued": "0"}
+	for got := map[string]string{}; !maps.Equal(got, want); {
+		p := sub.Next(mqtttest.PUBLISH)
+		got[strings.TrimPrefix(p.Topic(), bridgeRoot+"dc2/")] = p.Payload()
+	}
+}

@@ -1,0 +1,61 @@
+package broker
+
+import "strconv"
+
+// subscribeRoot is where the figures of the outside broker are published.
+const subscribeRoot = "$SYS/gateway/subscribe/"
+
+// SubscribeStats are the figures of the outside broker. Those without another
+// word count since the start.
+type SubscribeStats struct {
+	Up           bool  // connected and subscribed, now
+	Connections  int64 // made and subscribed
+	Received     int64 // messages, those delivered again included
+	Redelivered  int64 // that had been taken before
+	Acknowledged int64
+	Held         int64 // received and not acknowledged, now
+	Published    int64 // of the gateway's own, acknowledged there
+	Waiting      int64 // to be published, now
+	Dropped      int64 // never published, since too many waited
+}
+
+func (s *outside) stats() *SubscribeStats {
+	waiting, dropped := s.out.size()
+	return &SubscribeStats{
+		Up:           s.up.Load(),
+		Connections:  s.connections.Load(),
+		Received:     s.received.Load(),
+		Redelivered:  s.redelivered.Load(),
+		Acknowledged: s.acknowledged.Load(),
+		Held:         int64(s.in.held()),
+		Published:    s.published.Load(),
+		Waiting:      int64(waiting),
+		Dropped:      dropped,
+	}
+}
+
+// figures are all topics below subscribeRoot.
+func (st *SubscribeStats) figures() []figure {
+	up := int64(0)
+	if st.Up {
+		up = 1
+	}
+	return []figure{
+		{"up", up},
+		{"connections", st.Connections},
+		{"received", st.Received},
+		{"redelivered", st.Redelivered},
+		{"acknowledged", st.Acknowledged},
+		{"held", st.Held},
+		{"published", st.Published},
+		{"waiting", st.Waiting},
+		{"dropped", st.Dropped},
+	}
+}
+
+// updateSubscribe publishes what has changed of the outside broker.
+func (s *sys) updateSubscribe(st *SubscribeStats) {
+	for _, f := range st.figures() {
+		s.publish(subscribeRoot+f.name, strconv.FormatInt(f.value, 10))
+	}
+}
