@@ -120,6 +120,8 @@ func TestIcingasChangesAreEvents(t *testing.T) {
 	expect("web1/flapper state CRITICAL")
 	publish("web1/flapper", 0)
 	expect("web1/flapper state OK", "web1/flapper flapping OK")
+	action("schedule-downtime", disk, "start_time", now-10, "end_time", now+3600, "fixed", true)
+	expect("web1/disk downtime OK") // which the reload does not end
 	ic.Configure(realtest.IcingaOptions{Objects: []checks.Object{disk, {Host: "web2"}}, Config: retried})
 	ic.Reload()
 	expect("web1/flapper removed OK")
