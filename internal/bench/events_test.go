@@ -45,12 +45,11 @@ func startEvents(b *testing.B, core string) eventWay {
 		publisher:  mqtttest.Connect(b, g.addr, mqtttest.Options{ID: "publisher"}),
 		subscriber: mqtttest.Connect(b, g.addr, mqtttest.Options{ID: "subscriber"}),
 	}
-	if c.settings != "" { // what the core has is known before anything changes
-		first := mqtttest.Connect(b, g.addr, mqtttest.Options{ID: "first"})
-		first.Subscribe("checkbus/state/h0000/s000", 0)
-		first.Next(mqtttest.PUBLISH)
-	}
 	w.subscriber.Subscribe("checkbus/event/#", 0)
+	for _, code := range []int{1, 0} { // a Nagios that has just started takes up to a second
+		w.publisher.Publish(mqtttest.Message{Topic: "nagios/h0000", Payload: fmt.Sprintf(`{"exit_code":%d,"reason":"begin"}`, code), QoS: 1, ID: uint16(65000 + code)})
+		w.subscriber.Next(mqtttest.PUBLISH)
+	}
 	return w
 }
 
