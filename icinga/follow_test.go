@@ -114,6 +114,7 @@ func TestEachStateOfAnObjectIsTold(t *testing.T) {
 		o := service("flapper")
 		for range 10 {
 			report(o, checks.OK, checks.Critical)
+			report(disk, checks.OK, checks.Critical) // for which it is not enabled
 		}
 		w.until(o, "flapping", func(s checks.Status) bool { return s.Flapping })
 		for range 12 {

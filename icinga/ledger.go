@@ -250,7 +250,7 @@ func (l *ledger) compare(e *entry, n uint32) {
 	t := l.told[o]
 	if t != nil {
 		t.glance = n
-		sameFlags := t.Acknowledged == e.isAcknowledged() && t.InDowntime == e.isInDowntime() && t.Flapping == e.Attrs.Flapping
+		sameFlags := t.Acknowledged == e.isAcknowledged() && t.InDowntime == e.isInDowntime() && t.Flapping == e.isFlapping()
 		if sameFlags && l.isSameCheck(t, e) {
 			return
 		}

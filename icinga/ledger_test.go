@@ -132,18 +132,19 @@ func TestAGlanceFindsWhatIsNewAndWhatIsGone(t *testing.T) {
 		asked bool
 		gone  bool
 	}{
-		"nothing new":     {ptr(at(10, checks.OK)), glimpse(func(*entry) {}), false, false},
-		"a check":         {ptr(at(10, checks.OK)), glimpse(func(e *entry) { e.Attrs.LastCheck = 11 }), true, false},
-		"acknowledged":    {ptr(at(10, checks.OK)), glimpse(func(e *entry) { e.Attrs.Acknowledgement = 1 }), true, false},
-		"was until then":  {ptr(at(10, checks.OK)), glimpse(func(e *entry) { e.Attrs.Acknowledgement, e.Attrs.AckExpiry = 1, 11 }), false, false},
-		"in downtime":     {ptr(at(10, checks.OK)), glimpse(func(e *entry) { e.Attrs.DowntimeDepth = 1 }), true, false},
-		"flapping":        {ptr(at(10, checks.OK)), glimpse(func(e *entry) { e.Attrs.Flapping = true }), true, false},
-		"a new object":    {nil, glimpse(func(*entry) {}), true, false},
-		"a gone object":   {ptr(at(10, checks.OK)), nil, false, true},
-		"told unasked":    {ptr(derived(at(10, checks.OK))), glimpse(func(e *entry) { e.Attrs.LastCheck = 10.5 }), false, false},
-		"told since":      {ptr(derived(at(11, checks.OK))), glimpse(func(*entry) {}), false, false},
-		"another since":   {ptr(derived(at(10, checks.OK))), glimpse(func(e *entry) { e.Attrs.LastCheck, e.Attrs.LastStateOK = 11, 11 }), true, false},
-		"a bad one since": {ptr(derived(at(10, checks.OK))), glimpse(func(e *entry) { e.Attrs.LastCheck, e.Attrs.State = 11, 1 }), true, false},
+		"nothing new":       {ptr(at(10, checks.OK)), glimpse(func(*entry) {}), false, false},
+		"a check":           {ptr(at(10, checks.OK)), glimpse(func(e *entry) { e.Attrs.LastCheck = 11 }), true, false},
+		"acknowledged":      {ptr(at(10, checks.OK)), glimpse(func(e *entry) { e.Attrs.Acknowledgement = 1 }), true, false},
+		"was until then":    {ptr(at(10, checks.OK)), glimpse(func(e *entry) { e.Attrs.Acknowledgement, e.Attrs.AckExpiry = 1, 11 }), false, false},
+		"in downtime":       {ptr(at(10, checks.OK)), glimpse(func(e *entry) { e.Attrs.DowntimeDepth = 1 }), true, false},
+		"flapping":          {ptr(at(10, checks.OK)), glimpse(func(e *entry) { e.Attrs.Flapping, e.Attrs.FlapDetection = true, true }), true, false},
+		"flapping unheeded": {ptr(at(10, checks.OK)), glimpse(func(e *entry) { e.Attrs.Flapping = true }), false, false},
+		"a new object":      {nil, glimpse(func(*entry) {}), true, false},
+		"a gone object":     {ptr(at(10, checks.OK)), nil, false, true},
+		"told unasked":      {ptr(derived(at(10, checks.OK))), glimpse(func(e *entry) { e.Attrs.LastCheck = 10.5 }), false, false},
+		"told since":        {ptr(derived(at(11, checks.OK))), glimpse(func(*entry) {}), false, false},
+		"another since":     {ptr(derived(at(10, checks.OK))), glimpse(func(e *entry) { e.Attrs.LastCheck, e.Attrs.LastStateOK = 11, 11 }), true, false},
+		"a bad one since":   {ptr(derived(at(10, checks.OK))), glimpse(func(e *entry) { e.Attrs.LastCheck, e.Attrs.State = 11, 1 }), true, false},
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {

@@ -12,11 +12,11 @@ import (
 var (
 	statusAttrs = []string{
 		"last_check_result", "last_state_change", "previous_state_change",
-		"acknowledgement", "acknowledgement_expiry", "downtime_depth", "flapping",
+		"acknowledgement", "acknowledgement_expiry", "downtime_depth", "flapping", "enable_flapping",
 	}
 	glanceAttrs = map[string][]string{
-		hosts:    {"state", "last_check", "last_state_up", "acknowledgement", "acknowledgement_expiry", "downtime_depth", "flapping"},
-		services: {"state", "last_check", "last_state_ok", "acknowledgement", "acknowledgement_expiry", "downtime_depth", "flapping"},
+		hosts:    {"state", "last_check", "last_state_up", "acknowledgement", "acknowledgement_expiry", "downtime_depth", "flapping", "enable_flapping"},
+		services: {"state", "last_check", "last_state_ok", "acknowledgement", "acknowledgement_expiry", "downtime_depth", "flapping", "enable_flapping"},
 	}
 )
 
@@ -34,7 +34,8 @@ type entry struct {
 		Acknowledgement float64      `json:"acknowledgement"`        // 0 none, 1 normal, 2 sticky
 		AckExpiry       float64      `json:"acknowledgement_expiry"` // 0 never
 		DowntimeDepth   float64      `json:"downtime_depth"`
-		Flapping        bool         `json:"flapping"`
+		Flapping        bool         `json:"flapping"` // also where nobody wants to know
+		FlapDetection   bool         `json:"enable_flapping"`
 		LastCheckResult *checkResult `json:"last_check_result"`
 	} `json:"attrs"`
 }
@@ -75,7 +76,7 @@ func (e *entry) reading() reading {
 		State:        checks.Pending,
 		Acknowledged: e.isAcknowledged(),
 		InDowntime:   e.isInDowntime(),
-		Flapping:     a.Flapping,
+		Flapping:     e.isFlapping(),
 	}}
 	last := a.LastCheckResult
 	if last == nil {
@@ -123,6 +124,10 @@ func (e *entry) isAcknowledged() bool {
 }
 
 func (e *entry) isInDowntime() bool { return e.Attrs.DowntimeDepth > 0 }
+
+// isFlapping minds the switch: Icinga reckons for all objects, and heeds only
+// those that have it on (lib/icinga/checkable-flapping.cpp, IsFlapping).
+func (e *entry) isFlapping() bool { return e.Attrs.Flapping && e.Attrs.FlapDetection }
 
 // lastGood is when the last OK or UP result was executed, in Unix
 // microseconds.

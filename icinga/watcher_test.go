@@ -163,7 +163,8 @@ func (w *watcher) verify(ic *realtest.Icinga) {
 func statesOf(ic *realtest.Icinga) map[checks.Object]checks.Status {
 	all := make(map[checks.Object]checks.Status)
 	for o, a := range ic.Attributes() {
-		s := checks.Status{Object: o, State: checks.Pending, InDowntime: a.Number("downtime_depth") > 0, Flapping: a["flapping"] == true}
+		s := checks.Status{Object: o, State: checks.Pending, InDowntime: a.Number("downtime_depth") > 0}
+		s.Flapping = a["flapping"] == true && a["enable_flapping"] == true
 		expiry := a.Number("acknowledgement_expiry")
 		s.Acknowledged = a.Number("acknowledgement") > 0 && (expiry == 0 || expiry > float64(time.Now().Unix()))
 		if r, ok := a["last_check_result"].(map[string]any); ok {

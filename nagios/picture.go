@@ -169,7 +169,7 @@ func (p *picture) snapshot(lines *bufio.Reader, written time.Time) error {
 			changed = append(changed, o)
 		}
 	})
-	restarted := now.started != p.program.started || now.pid != p.program.pid
+	restarted := p.isRestart(now)
 	if err == nil {
 		p.program = now
 	}
@@ -185,6 +185,14 @@ func (p *picture) snapshot(lines *bufio.Reader, written time.Time) error {
 		p.forget(written, p.lose)
 	}
 	return err
+}
+
+// isRestart reports whether a status file with this about the core is the first
+// since a start or reload. Nagios writes that before it comes to the downtimes
+// that it was in (Nagios Core 4.4.6, base/nagios.c, main), so it does not say
+// that one ended.
+func (p *picture) isRestart(core program) bool {
+	return core.started != p.program.started || core.pid != p.program.pid
 }
 
 func (p *picture) lose(o checks.Object) {
@@ -212,7 +220,8 @@ func (p *picture) entry(core program, e *entry, written time.Time) *object {
 	}
 	if !o.marked.After(written) {
 		o.Acknowledged, o.sticky = e.acknowledged && problem(o.State), e.sticky
-		o.InDowntime, o.Flapping = e.downtimeDepth > 0, e.flapping
+		o.InDowntime = e.downtimeDepth > 0 || o.InDowntime && p.isRestart(core)
+		o.Flapping = e.flapping
 	}
 	if !isNew && o.Status == before {
 		return nil

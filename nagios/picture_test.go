@@ -158,6 +158,25 @@ func TestTheNewestWordCounts(t *testing.T) {
 			},
 			[]string{"OK fine a=1"},
 		},
+		"another start in a downtime": {
+			func(s *story) {
+				s.log("SERVICE DOWNTIME ALERT: h0000;s000;STARTED; x")
+				s.pid = 2
+				s.file(s.now, "current_state=0", "plugin_output=fine", "performance_data=a=1")
+				s.log("SERVICE DOWNTIME ALERT: h0000;s000;STARTED; x")
+				s.file(s.now, "current_state=0", "plugin_output=fine", "performance_data=a=1", "scheduled_downtime_depth=1")
+			},
+			[]string{"OK downtime fine a=1", "OK downtime fine a=1"},
+		},
+		"a downtime that ended while the core was away": {
+			func(s *story) {
+				s.log("SERVICE DOWNTIME ALERT: h0000;s000;STARTED; x")
+				s.pid = 2
+				s.file(s.now, "current_state=0", "plugin_output=fine", "performance_data=a=1")
+				s.file(s.now, "current_state=0", "plugin_output=fine", "performance_data=a=1")
+			},
+			[]string{"OK downtime fine a=1", "OK downtime fine a=1", "OK fine a=1"},
+		},
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {

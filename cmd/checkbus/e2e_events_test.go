@@ -195,7 +195,7 @@ func TestEventsSurviveKills(t *testing.T) {
 func TestEventsOfNagiosGoOnAfterAStop(t *testing.T) {
 	const n = 20
 	nagios := realtest.StartNagios(t, realtest.NagiosOptions{Hosts: 1, Services: n})
-	g := startGateway(t, nagiosTable(nagios)+fmt.Sprintf("log_file = %q\nstatus_file = %q\n", nagios.LogFile, nagios.StatusFile))
+	g := startGateway(t, feedTable(nagios))
 	events := g.listen("checkbus/event/#")
 	waitFor(t, "all states", func() bool { return len(g.states(n+1)) == n+1 })
 	change := func(code int) {

@@ -4,9 +4,17 @@ import (
 	"fmt"
 	"slices"
 	"testing"
+	"time"
 
 	"checkbus/checks"
 	"checkbus/internal/realtest"
+)
+
+const (
+	retried = `object Service "retried" { import "checkbus-service"; host_name = "web1"; max_check_attempts = 3 }
+`
+	flapper = `object Service "flapper" { import "checkbus-service"; host_name = "web1"; enable_flapping = true }
+`
 )
 
 // What becomes of Icinga's objects arrives at mosquitto_sub: each change once,
@@ -16,7 +24,7 @@ func TestIcingasChangesAreEvents(t *testing.T) {
 	disk, swap := checks.Object{Host: "web1", Service: "disk"}, checks.Object{Host: "web1", Service: "swap"}
 	ic := realtest.StartIcinga(t, realtest.IcingaOptions{
 		Objects: []checks.Object{disk},
-		Config:  `object Service "retried" { import "checkbus-service"; host_name = "web1"; max_check_attempts = 3 }`,
+		Config:  retried + flapper,
 	})
 	g := startGateway(t, icingaTable(ic))
 	events := g.listen("checkbus/event/#")
@@ -44,44 +52,82 @@ func TestIcingasChangesAreEvents(t *testing.T) {
 	action := func(name string, o checks.Object, more ...any) {
 		t.Helper()
 		body := map[string]any{"type": "Service", "service": o.String(), "author": "anna", "comment": "on it"}
+		if o.IsHost() {
+			body = map[string]any{"type": "Host", "host": o.Host, "author": "anna", "comment": "on it"}
+		}
 		for i := 0; i < len(more); i += 2 {
 			body[more[i].(string)] = more[i+1]
 		}
 		ic.Do("POST", "/v1/actions/"+name, body)
 	}
 	published := 0
-	publish := func(service string, code int) {
+	publish := func(object string, code int) {
 		t.Helper()
 		published++
-		g.publish("nagios/web1/"+service, fmt.Sprintf(`{"exit_code":%d,"reason":"result %d"}`, code, published))
+		g.publish("nagios/"+object, fmt.Sprintf(`{"exit_code":%d,"reason":"result %d"}`, code, published))
 	}
 
-	publish("disk", 0)
-	publish("disk", 2)
+	publish("web1/disk", 0)
+	publish("web1/disk", 2)
 	expect("web1/disk state CRITICAL")
 	action("acknowledge-problem", disk)
 	expect("web1/disk acknowledged CRITICAL")
 	for range 4 {
-		publish("retried", 1)
+		publish("web1/retried", 1)
 	}
 	expect("web1/retried state WARNING", "web1/retried hard WARNING")
+	publish("web1/retried", 0)
+	expect("web1/retried state OK")
+	now := float64(time.Now().Unix())
+	action("schedule-downtime", disk, "start_time", now-10, "end_time", now+3600, "fixed", true)
+	expect("web1/disk downtime CRITICAL")
+	action("remove-downtime", disk)
+	expect("web1/disk downtime CRITICAL")
+	publish("web1", 0)
+	publish("web1", 1)
+	expect("web1/ state DOWN")
+	action("acknowledge-problem", checks.Object{Host: "web1"})
+	expect("web1/ acknowledged DOWN")
+	publish("web1/retried", 2) // behind a host that is down
+	expect("web1/retried state CRITICAL")
+	publish("web1", 0)
+	expect("web1/ state UP", "web1/ acknowledged UP")
+	publish("web1/retried", 0)
+	expect("web1/retried state OK")
 
 	g.kill()
 	action("process-check-result", disk, "exit_status", 1, "plugin_output", "by another")
 	g.start()
 	events.await(t, 2)
-	waitFor(t, "the state", func() bool { return g.states(3)[disk].State == "WARNING" })
-	publish("disk", 1) // Icinga forgets the other's result when it is killed
+	waitFor(t, "the state", func() bool { return g.states(4)[disk].State == "WARNING" })
+	publish("web1/disk", 1) // Icinga forgets the other's result when it is killed
 	ic.Kill()
 	ic.Start()
-	publish("disk", 0)
+	publish("web1/disk", 0)
 	expect("web1/disk state OK")
 	ic.Create(swap)
-	publish("swap", 3)
+	publish("web1/swap", 3)
 	expect("web1/swap state UNKNOWN")
 	ic.Delete(swap)
 	expect("web1/swap removed UNKNOWN")
-	if states := g.states(3); states[disk].Origin != "icinga" || states[disk].State != "OK" {
+	for range 2 {
+		publish("web1/flapper", 2)
+		expect("web1/flapper state CRITICAL")
+		publish("web1/flapper", 0)
+		expect("web1/flapper state OK")
+	}
+	publish("web1/flapper", 2)
+	expect("web1/flapper state CRITICAL")
+	publish("web1/flapper", 0)
+	expect("web1/flapper state OK", "web1/flapper flapping OK")
+	action("schedule-downtime", disk, "start_time", now-10, "end_time", now+3600, "fixed", true)
+	expect("web1/disk downtime OK") // which the reload does not end
+	ic.Configure(realtest.IcingaOptions{Objects: []checks.Object{disk, {Host: "web2"}}, Config: retried})
+	ic.Reload()
+	expect("web1/flapper removed OK")
+	publish("web2", 1)
+	expect("web2/ state DOWN")
+	if states := g.states(4); states[disk].Origin != "icinga" || states[disk].State != "OK" {
 		t.Errorf("states %+v", states)
 	}
 }

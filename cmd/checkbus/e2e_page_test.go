@@ -113,7 +113,10 @@ func (p *consolePage) look(width, height int64, theme string) {
 	ctx, cancel := context.WithTimeout(p.ctx, limit)
 	defer cancel()
 	_, err := chromedp.Call(ctx, emulation.SetEmulatedMedia, emulation.SetEmulatedMediaParams{
-		Features: []*emulation.MediaFeature{{Name: "prefers-color-scheme", Value: theme}},
+		Features: []*emulation.MediaFeature{
+			{Name: "prefers-color-scheme", Value: theme},
+			{Name: "prefers-reduced-motion", Value: "reduce"}, // no colour in between
+		},
 	})
 	if err != nil {
 		p.t.Fatal(err)

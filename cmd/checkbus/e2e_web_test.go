@@ -75,14 +75,14 @@ func TestStatusTellsTheGatewaysHealthByItsExitCode(t *testing.T) {
 	g.publish("nagios/web1/disk", `{"exit_code":2,"reason":"full"}`)
 	g.publish("nagios/web1/disk", `{"reason":"no code"}`)
 	code, out := g.status("-config", g.settings)
-	for _, want := range []string{", healthy, up ", "results   2 received, 1 accepted, 1 rejected (invalid 1)\n", "spool     none waiting, of 1GiB\n"} {
+	for _, want := range []string{", healthy, up ", "results   2 received, 1 accepted, 1 rejected (invalid 1)\n", "states    1 CRITICAL; 1 told as events\n", "spool     none waiting, of 1GiB\n"} {
 		if code != 0 || !strings.Contains(out, want) {
 			t.Errorf("exit code %d, lacks %q:\n%s", code, want, out)
 		}
 	}
-	code, out = g.status("-json", "-address", "http://"+addr)
+	code, out = g.status("-json", "-address", addr)
 	var f figures
-	if err := json.Unmarshal([]byte(out), &f); code != 0 || err != nil || !f.Ready || f.Results.Received != 2 || f.Results.Causes["invalid"] != 1 {
+	if err := json.Unmarshal([]byte(out), &f); code != 0 || err != nil || !f.Ready || f.Results.Received != 2 || f.Results.Causes["invalid"] != 1 || f.States["critical"] != 1 || f.Events != 1 {
 		t.Errorf("exit code %d, %v:\n%s", code, err, out)
 	}
 	for name, tt := range map[string]struct {
@@ -90,7 +90,7 @@ func TestStatusTellsTheGatewaysHealthByItsExitCode(t *testing.T) {
 		code int
 		want string
 	}{
-		"no URL":          {[]string{"-address", addr}, 1, "is not a URL"},
+		"no URL":          {[]string{"-address", "mqtt://" + addr}, 1, "is neither host:port nor a URL"},
 		"nobody there":    {[]string{"-address", "http://127.0.0.1:1"}, 1, "connection refused"},
 		"another server":  {[]string{"-address", "http://" + addr + "/nothing"}, 1, "404 Not Found"},
 		"unknown flag":    {[]string{"-nosuch"}, 2, "flag provided but not defined"},

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"checkbus/broker"
+	"checkbus/checks"
 	"checkbus/internal/bus"
 	"checkbus/internal/settings"
 	"checkbus/internal/spool"
@@ -30,7 +31,9 @@ type figures struct {
 		Clamped   uint64            `json:"clamped"`
 		Causes    map[string]uint64 `json:"rejected_by_cause"`
 	} `json:"results"`
-	Spool struct {
+	States map[string]int64 `json:"states"` // hosts and services by state, now
+	Events uint64           `json:"events"`
+	Spool  struct {
 		backlog
 		Limit int64 `json:"limit_bytes"`
 	} `json:"spool"`
@@ -69,9 +72,9 @@ func newBacklog(b spool.Backlog) backlog {
 	return shown
 }
 
-func newFigures(started time.Time, checks []web.Check, b bus.Stats, mqtt broker.Stats) figures {
-	f := figures{Version: version(), Started: started, Ready: true, Checks: checks, Cores: []coreFigures{}}
-	for _, c := range checks {
+func newFigures(started time.Time, probes []web.Check, b bus.Stats, mqtt broker.Stats) figures {
+	f := figures{Version: version(), Started: started, Ready: true, Checks: probes, Cores: []coreFigures{}}
+	for _, c := range probes {
 		f.Ready = f.Ready && c.OK
 	}
 	r := &f.Results
@@ -79,6 +82,10 @@ func newFigures(started time.Time, checks []web.Check, b bus.Stats, mqtt broker.
 	r.Causes = map[string]uint64{}
 	for c, n := range b.Rejected {
 		r.Causes[bus.Cause(c).String()] = n
+	}
+	f.States, f.Events = map[string]int64{}, b.Events
+	for state, n := range b.States {
+		f.States[strings.ToLower(checks.State(state).String())] = n
 	}
 	f.Spool.backlog, f.Spool.Limit = newBacklog(b.Spool), b.SpoolLimit
 	for _, c := range b.Cores {
@@ -104,6 +111,7 @@ func (f figures) write(out io.Writer, host string) error {
 		}
 	}
 	fmt.Fprintf(&b, "%-10s%d received, %d accepted, %d rejected%s\n", "results", f.Results.Received, f.Results.Accepted, f.Results.Rejected, f.causes())
+	fmt.Fprintf(&b, "%-10s%s; %d told as events\n", "states", f.states(), f.Events)
 	fmt.Fprintf(&b, "%-10s%s, of %v\n", "spool", f.Spool.backlog, settings.Size(f.Spool.Limit))
 	for _, c := range f.Cores {
 		state := "up"
@@ -129,6 +137,22 @@ func (f figures) causes() string {
 		return ""
 	}
 	return " (" + strings.Join(list, ", ") + ")"
+}
+
+// states lists how many hosts and services are in each state, the worst first.
+func (f figures) states() string {
+	var list []string
+	for _, state := range []checks.State{
+		checks.Down, checks.Critical, checks.Unreachable, checks.Unknown, checks.Warning, checks.Pending, checks.Up, checks.OK,
+	} {
+		if n := f.States[strings.ToLower(state.String())]; n > 0 {
+			list = append(list, fmt.Sprintf("%d %v", n, state))
+		}
+	}
+	if len(list) == 0 {
+		return "none"
+	}
+	return strings.Join(list, ", ")
 }
 
 func (b backlog) String() string {

@@ -92,9 +92,9 @@ var colours = map[string]string{
 
 // line is c as people read it.
 func (s *screen) line(c watched) string {
-	when, notes := c.Since, c.flags()
+	when, notes := clock(c.Since), c.flags()
 	if c.event {
-		when, notes = c.Time, c.changed()
+		when, notes = c.when(), c.changed()
 	}
 	state := fmt.Sprintf("%-8s", printable(c.State))
 	if code := colours[c.State]; s.colour && code != "" {
@@ -102,11 +102,21 @@ func (s *screen) line(c watched) string {
 	}
 	name := checks.Object{Host: c.Host, Service: c.Service}.String()
 	first, _, _ := strings.Cut(c.Reason, "\n")
-	text := fmt.Sprintf("%s %s %s: %s", clock(when), state, printable(name), printable(first))
+	text := fmt.Sprintf("%s %s %s: %s", when, state, printable(name), printable(first))
 	if len(notes) > 0 {
 		text += " (" + printable(strings.Join(notes, ", ")) + ")"
 	}
 	return text
+}
+
+// when is the time of the result that an event comes from; others happen when
+// they are told.
+func (c watched) when() string {
+	switch c.Change {
+	case checks.KindAcknowledged, checks.KindDowntime, checks.KindFlapping:
+		return time.Now().Format(time.DateTime)
+	}
+	return clock(c.Time)
 }
 
 // changed says what an event is about.

@@ -32,7 +32,7 @@ var errNotReady = errors.New("the gateway is not ready")
 func runStatus(ctx context.Context, args []string, out, log io.Writer) error {
 	flags := flag.NewFlagSet("status", flag.ContinueOnError)
 	config := flags.String("config", "", "settings `file` of the gateway, which say where it is")
-	address := flags.String("address", "", "`URL` of another gateway's web server")
+	address := flags.String("address", "", "`where` another gateway's web server is: host:port, or an http:// or https:// URL")
 	user := flags.String("user", "", "log in as this `user`")
 	passwordFile := flags.String("password-file", "", "`file` that holds the user's password")
 	ca := flags.String("ca", "", "`file` of the authorities that -address is believed by")
@@ -44,7 +44,7 @@ func runStatus(ctx context.Context, args []string, out, log io.Writer) error {
 	if err != nil {
 		return err
 	}
-	base, err := statusURL(*address, s.Web)
+	base, err := statusURL(*address, s.Web, *ca != "")
 	if err != nil {
 		return err
 	}
@@ -82,8 +82,9 @@ func runStatus(ctx context.Context, args []string, out, log io.Writer) error {
 	return err
 }
 
-// statusURL is where a gateway is: at address, or where its settings say.
-func statusURL(address string, cfg web.Config) (*url.URL, error) {
+// statusURL is where a gateway is: at address, secure says how where that does
+// not, or where its settings say.
+func statusURL(address string, cfg web.Config, secure bool) (*url.URL, error) {
 	if address == "" {
 		host, port, err := net.SplitHostPort(cfg.Address)
 		if err != nil || port == "0" {
@@ -92,14 +93,18 @@ func statusURL(address string, cfg web.Config) (*url.URL, error) {
 		if ip := net.ParseIP(host); host == "" || ip.IsUnspecified() {
 			host = "localhost"
 		}
-		address = "http://" + net.JoinHostPort(host, port)
-		if cfg.TLSCert != "" {
-			address = "https://" + net.JoinHostPort(host, port)
-		}
+		address, secure = net.JoinHostPort(host, port), cfg.TLSCert != ""
+	}
+	switch {
+	case strings.Contains(address, "://"):
+	case secure:
+		address = "https://" + address
+	default:
+		address = "http://" + address
 	}
 	u, err := url.Parse(address)
 	if err != nil || u.Host == "" || u.Scheme != "http" && u.Scheme != "https" {
-		return nil, fmt.Errorf("-address: %q is not a URL such as https://gateway:8090", address)
+		return nil, fmt.Errorf("-address: %q is neither host:port nor a URL such as https://gateway:8090", address)
 	}
 	return u, nil
 }

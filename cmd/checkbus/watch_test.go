@@ -66,6 +66,18 @@ func TestWhatAScreenSaysOfEvents(t *testing.T) {
 	}
 }
 
+// Only some events come from a result, whose time they have.
+func TestAnEventIsShownWithTheTimeOfWhatHappened(t *testing.T) {
+	const object = `{"host":"w","state":"CRITICAL","previous":"OK","time":"2001-02-03T12:00:00Z",`
+	for change, atResult := range map[string]bool{"state": true, "hard": true, "attempt": true, "acknowledged": false, "downtime": false, "flapping": false} {
+		var out bytes.Buffer
+		newScreen(&out, nil).received("checkbus/event/w", []byte(object+`"change":"`+change+`"}`), false)
+		if got := strings.HasPrefix(out.String(), "2001-02-03 "); got != atResult {
+			t.Errorf("%s: %q", change, out.String())
+		}
+	}
+}
+
 func TestAScreenShowsStatesThatAreNews(t *testing.T) {
 	type message struct {
 		topic    string

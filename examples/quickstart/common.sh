@@ -88,6 +88,7 @@ address = "127.0.0.1:$port"
 address = "127.0.0.1:$web"
 
 END
+	shown=${CHECKBUS:-go run ./cmd/checkbus}
 	if [ -z "${CHECKBUS:-}" ]; then
 		echo "building checkbus"
 		CHECKBUS=$dir/checkbus
@@ -122,7 +123,10 @@ rejected() { "$CHECKBUS" rejected -config "$dir/checkbus.toml" | grep . | sed 's
 # run_until_interrupted says where everything is, and waits.
 run_until_interrupted() {
 	echo
-	echo "The gateway listens on 127.0.0.1:$port, its metrics are at http://127.0.0.1:$web/metrics; settings and logs are in $dir."
+	echo "The gateway listens on 127.0.0.1:$port, its console is at http://127.0.0.1:$web/; settings and logs are in $dir."
+	echo "To see what changes:"
+	echo "    $shown watch -address 127.0.0.1:$port"
+	echo "    $shown status -address 127.0.0.1:$web"
 	echo "Ctrl-C ends it all."
 	wait -n || true
 	give_up "a daemon ended"

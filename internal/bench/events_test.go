@@ -46,6 +46,10 @@ func startEvents(b *testing.B, core string) eventWay {
 		subscriber: mqtttest.Connect(b, g.addr, mqtttest.Options{ID: "subscriber"}),
 	}
 	w.subscriber.Subscribe("checkbus/event/#", 0)
+	for _, code := range []int{1, 0} { // a Nagios that has just started takes up to a second
+		w.publisher.Publish(mqtttest.Message{Topic: "nagios/h0000", Payload: fmt.Sprintf(`{"exit_code":%d,"reason":"begin"}`, code), QoS: 1, ID: uint16(65000 + code)})
+		w.subscriber.Next(mqtttest.PUBLISH)
+	}
 	return w
 }
 

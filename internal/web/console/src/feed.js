@@ -34,6 +34,7 @@ export class Feed {
 
 const what = {
 	hard: (o) => `is ${o.state} for certain`,
+	attempt: (o) => `is still ${o.state}`,
 	acknowledged: (o) => (o.acknowledged ? 'is acknowledged' : 'is no longer acknowledged'),
 	downtime: (o) => (o.in_downtime ? 'is in downtime' : 'is out of downtime'),
 	flapping: (o) => (o.flapping ? 'began to flap' : 'flaps no more'),

@@ -31,6 +31,7 @@ export class Gateway {
 	constructor() {
 		this.charts = {
 			results: new Chart('Results', perSecond(number)),
+			events: new Chart('Events', perSecond(number)),
 			messages: new Chart('Messages in', perSecond(number)),
 			delivered: new Chart('Messages out', perSecond(number)),
 			bytes: new Chart('Bytes in and out', perSecond(bytes)),
@@ -62,6 +63,7 @@ export class Gateway {
 	rates(f, before, seconds) {
 		const rate = (value) => Math.max(0, (value(f) - value(before)) / seconds)
 		this.charts.results.add(rate((x) => x.results.received))
+		this.charts.events.add(rate((x) => x.events))
 		this.charts.messages.add(rate((x) => x.mqtt.messages_received))
 		this.charts.delivered.add(rate((x) => x.mqtt.messages_sent))
 		this.charts.bytes.add(rate((x) => x.mqtt.bytes_received + x.mqtt.bytes_sent))
@@ -89,6 +91,7 @@ export class Gateway {
 			...Object.entries(f.results.rejected_by_cause).filter(([, n]) => n > 0).map(([cause, n]) => [`– ${cause.replaceAll('_', ' ')}`, number(n)]),
 			['Redelivered', number(f.results.duplicate)],
 			['From the future', number(f.results.clamped)],
+			['Events published', number(f.events)],
 		])
 	}
 

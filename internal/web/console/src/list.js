@@ -1,5 +1,6 @@
 // The list of objects: only the rows in sight are elements, so that ten thousand
 // objects cost no more than thirty.
+import { isHandled, isProblem } from './objects.js'
 import { byId, date, element, flags, nameOf, setText, span } from './text.js'
 
 const spare = 8 // rows beyond each edge
@@ -93,7 +94,7 @@ function newRow(i) {
 function fill(row, o) {
 	row.object = o
 	row.dataset.state = o.state
-	row.classList.toggle('handled', Boolean(o.acknowledged || o.in_downtime))
+	row.classList.toggle('handled', isProblem(o) && Boolean(isHandled(o)))
 	row.setAttribute('aria-label', `${nameOf(o)} ${o.state}`)
 	setText(row.pill, o.state)
 	setText(row.extra, flags(o).join(', '))
