@@ -49,6 +49,7 @@ func (s *Sink) Follow(ctx context.Context, w checks.Watcher) error {
 		}
 		began := time.Now()
 		err := f.attend(ctx)
+		s.follows.Store(false)
 		if session.err(ctx) != nil {
 			continue
 		}
@@ -59,6 +60,9 @@ func (s *Sink) Follow(ctx context.Context, w checks.Watcher) error {
 		pause(ctx, f.wait)
 	}
 }
+
+// Follows reports whether Icinga answered the last question for states.
+func (s *Sink) Follows() bool { return s.follows.Load() }
 
 // await waits for a session; nil when ctx ends before.
 func (s *Sink) await(ctx context.Context) *session {
@@ -164,6 +168,7 @@ func (f *follower) tellAll(ctx context.Context) error {
 		}
 	}
 	f.watcher.SawAll(all)
+	f.sink.follows.Store(true)
 	if f.said {
 		f.sink.log.Info("states are read again", "url", f.session.core.url)
 	}

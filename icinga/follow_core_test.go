@@ -168,8 +168,12 @@ func TestStatesThatCannotBeReadAreAnOutageOfTheirOwn(t *testing.T) {
 	if rejected := g.deliver(checks.Result{Object: service("disk")}); rejected != nil {
 		t.Errorf("results are not taken: %v", rejected)
 	}
+	if g.Follows() {
+		t.Error("states are followed that cannot be read")
+	}
 	broken.Store(false)
 	w.ready(1)
+	realtest.Eventually(t, 20*time.Second, "the states to be followed", g.Follows)
 	realtest.Eventually(t, 20*time.Second, "the end of the outage", func() bool { return g.log.count("states are read again") == 1 })
 	if n := g.log.count("states cannot be read"); n != 1 {
 		t.Errorf("%d lines about the outage, want 1", n)

@@ -47,6 +47,7 @@ type Sink struct {
 	seed     maphash.Seed
 	queue    string // this gateway's own, of the event stream
 	recalled bool   // used by Run alone
+	follows  atomic.Bool
 
 	forbidden, unpermitted, unheard, unread alarm
 

@@ -9,6 +9,7 @@ import (
 	"os"
 	"path/filepath"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/fsnotify/fsnotify"
@@ -33,6 +34,7 @@ type feed struct {
 	log       *slog.Logger
 	format    format
 	handovers *handovers
+	follows   *atomic.Bool
 }
 
 // Follow tells w what the core says of its objects, from a first SawAll on,
@@ -44,10 +46,13 @@ func (s *Sink) Follow(ctx context.Context, w checks.Watcher) error {
 	f := feed{
 		logFile: filepath.Clean(s.cfg.LogFile), statusFile: filepath.Clean(s.cfg.StatusFile), // as events name them
 		querySocket: s.cfg.QuerySocket,
-		log:         s.log, format: s.format, handovers: s.handovers,
+		log:         s.log, format: s.format, handovers: s.handovers, follows: &s.follows,
 	}
 	return f.follow(ctx, w)
 }
+
+// Follows reports whether the core's log and status file could be read lately.
+func (s *Sink) Follows() bool { return s.follows.Load() }
 
 func (f *feed) follow(ctx context.Context, w checks.Watcher) error {
 	view := newView(f, w)
@@ -65,6 +70,7 @@ func (f *feed) follow(ctx context.Context, w checks.Watcher) error {
 	defer poll.Stop()
 	for {
 		view.look()
+		f.follows.Store(view.began && !view.logAway.logged && !view.statusAway.logged)
 		select {
 		case <-ctx.Done():
 			return nil

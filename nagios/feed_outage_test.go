@@ -139,7 +139,11 @@ func TestFeedBeginsWithoutAGap(t *testing.T) {
 		submit(t, s, checks.Result{Object: service(fmt.Sprintf("s%03d", i)), State: checks.Unknown, Reason: "first"})
 		submit(t, s, checks.Result{Object: service(fmt.Sprintf("s%03d", i)), State: state, Reason: "second"})
 	}
+	if s.Follows() {
+		t.Error("nothing was read yet")
+	}
 	w := follow(t, s)
+	realtest.Eventually(t, 20*time.Second, "the core to be followed", s.Follows)
 	for i, want := range []checks.State{checks.OK, checks.Warning, checks.Critical, checks.Pending} {
 		if got, _ := w.get(service(fmt.Sprintf("s%03d", i))); got.State != want || len(w.told[got.Object]) != 1 {
 			t.Errorf("s%03d is %v, told %d times; want %v, once", i, got.State, len(w.told[got.Object]), want)

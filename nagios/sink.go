@@ -24,6 +24,7 @@ type Sink struct {
 	mu      sync.Mutex // one Submit at a time
 	outbox  *outbox    // nil: plain lines
 	isDown  atomic.Bool
+	follows atomic.Bool
 	isStuck bool
 }
 

@@ -88,7 +88,8 @@ var metricName = regexp.MustCompile(`\b(checkbus|process|go)_[a-z0-9_]+`)
 func TestPrometheusScrapesAndAlerts(t *testing.T) {
 	t.Parallel()
 	web := realtest.FreeAddr(t)
-	g := startGateway(t, fmt.Sprintf("[web]\naddress = %q\n[nagios]\ncommand_file = %q\n", web, filepath.Join(t.TempDir(), "none")))
+	none := filepath.Join(t.TempDir(), "none")
+	g := startGateway(t, fmt.Sprintf("[web]\naddress = %q\n[nagios]\ncommand_file = %q\nlog_file = %q\nstatus_file = %q\n", web, none, none, none))
 	g.publish("nagios/web1", `{"exit_code":0,"reason":"waits"}`)
 	p := startPrometheus(t, web)
 

@@ -44,6 +44,9 @@ func (r *readiness) Checks() []web.Check {
 		if !core.Up {
 			err = errors.New("cannot be reached, or takes no results; they wait in the spool")
 		}
+		if core.Up && core.Feed && !core.Follows {
+			err = errors.New("its states cannot be read, the log says why")
+		}
 		r.checks = append(r.checks, check("core "+core.Name, err))
 	}
 	r.seen = time.Now()

@@ -43,6 +43,9 @@ type Feed interface {
 	// ends. It sees to outages of the core by itself: after each comes another
 	// SawAll.
 	Follow(ctx context.Context, w checks.Watcher) error
+	// Follows reports whether what the core says can be heard now, as far as is
+	// known. It does not wait for the core.
+	Follows() bool
 }
 
 // A Core is a Sink by the name of its cursor in the spool.

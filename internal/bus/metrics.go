@@ -28,6 +28,7 @@ var (
 	spoolUpDesc      = desc("spool_up", "Whether results can be stored.")
 
 	coreUpDesc      = desc("core_up", "Whether the core can be reached and takes results.", "core")
+	coreFollowsDesc = desc("core_follows", "Whether the core's states can be read.", "core")
 	coreResultsDesc = desc("core_results_total", "Results that the core has taken (submitted), or never will (rejected).", "core", "outcome")
 	coreRetriesDesc = desc("core_retries_total", "Results offered to the core again.", "core")
 	coreWaitingDesc = desc("core_waiting_records", "Results that the core has not taken.", "core")
@@ -81,6 +82,9 @@ func (b *Bus) Collect(to chan<- prometheus.Metric) {
 	gauge(spoolUpDesc, flag(st.SpoolErr == nil))
 	for _, core := range st.Cores {
 		gauge(coreUpDesc, flag(core.Up), core.Name)
+		if core.Feed {
+			gauge(coreFollowsDesc, flag(core.Follows), core.Name)
+		}
 		counter(coreResultsDesc, core.Submitted, core.Name, "submitted")
 		counter(coreResultsDesc, core.Rejected, core.Name, "rejected")
 		counter(coreRetriesDesc, core.Retried, core.Name)

@@ -60,6 +60,7 @@ func metricOf(figure string) string {
 		"spool/bytes":         `checkbus_spool_bytes`,
 		"spool/age":           `checkbus_spool_oldest_seconds`,
 		"core/main/up":        `checkbus_core_up{core="main"}`,
+		"core/main/follows":   `checkbus_core_follows{core="main"}`,
 		"core/main/submitted": `checkbus_core_results_total{core="main",outcome="submitted"}`,
 		"core/main/rejected":  `checkbus_core_results_total{core="main",outcome="rejected"}`,
 		"core/main/retried":   `checkbus_core_retries_total{core="main"}`,
@@ -75,7 +76,9 @@ func TestEveryFigureIsAMetric(t *testing.T) {
 		}
 		return nil
 	}
-	b := start(t, t.TempDir(), Core{Name: "main", Sink: c})
+	f := newFeed()
+	b := start(t, t.TempDir(), Core{Name: "main", Sink: c, Feed: f})
+	f.sawAll(is(checks.OK, 1, on("a")), is(checks.Critical, 1, on("b")))
 	_ = b.offer(message("nagios/web1", `[{"exit_code":0,"reason":"","time":2000},{"exit_code":0,"reason":"","time":1000},{"reason":""}]`))
 	_ = b.offer(message("nagios/refused", `{"exit_code":0,"reason":""}`))
 	b.Denied(message("nagios/other", `{}`))

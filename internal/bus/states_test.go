@@ -30,6 +30,8 @@ func (f *feed) Follow(ctx context.Context, w checks.Watcher) error {
 	}
 }
 
+func (f *feed) Follows() bool { return true }
+
 func (f *feed) saw(s checks.Status) { f.says <- func(w checks.Watcher) { w.Saw(s) } }
 
 func (f *feed) sawAll(all ...checks.Status) { f.says <- func(w checks.Watcher) { w.SawAll(all) } }

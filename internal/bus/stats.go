@@ -40,6 +40,8 @@ func (s States) Count() int64 {
 type CoreStats struct {
 	Name      string
 	Up        bool          // now, see Sink
+	Feed      bool          // what it makes of its objects is followed, when it can be
+	Follows   bool          // now, see Feed
 	Submitted uint64        // taken by the core
 	Retried   uint64        // offered again
 	Rejected  uint64        // never to be taken
@@ -68,6 +70,8 @@ func (b *Bus) Stats() Stats {
 		n := b.counters.Cores[i]
 		st.Cores = append(st.Cores, CoreStats{
 			Name:      core.Name,
+			Feed:      core.Feed != nil,
+			Follows:   core.Feed != nil && core.Feed.Follows(),
 			Up:        core.Sink.Up(),
 			Submitted: n.Submitted.Load(),
 			Retried:   n.Retried.Load(),

@@ -84,6 +84,13 @@ func figures(st Stats, now time.Time) []figure {
 			figure{at + "rejected", core.Rejected},
 			figure{at + "lag", age(core.Waiting.Oldest, now)},
 		)
+		if core.Feed {
+			follows := uint64(0)
+			if core.Follows {
+				follows = 1
+			}
+			all = append(all, figure{at + "follows", follows})
+		}
 	}
 	return all
 }
