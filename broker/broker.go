@@ -115,7 +115,7 @@ func New(cfg Config, log *slog.Logger) (*Broker, error) {
 		b.cfg.Queues[br.session()] = Queue{bridgeQueue * cfg.Queue.Messages, bridgeQueue * cfg.Queue.Bytes}
 	}
 	b.server = mqtt.New(&mqtt.Options{
-		Capabilities:           capabilities(cfg),
+		Capabilities:           capabilities(),
 		Logger:                 slog.New(libraryLog{log.Handler()}),
 		SysTopicResendInterval: math.MaxInt32, // s: never, see silenceSys
 	})
@@ -131,9 +131,8 @@ func New(cfg Config, log *slog.Logger) (*Broker, error) {
 	return b, nil
 }
 
-func capabilities(cfg Config) *mqtt.Capabilities {
+func capabilities() *mqtt.Capabilities {
 	c := mqtt.NewDefaultServerCapabilities()
-	c.MaximumClients = int64(cfg.MaxConnections + len(cfg.Bridges))
 	c.MaximumMessageExpiryInterval = 0 // the default makes retained messages vanish after a day
 	c.ReceiveMaximum = receiveMaximum
 	c.TopicAliasMaximum = topicAliases

@@ -38,7 +38,10 @@ func (h *hook) Provides(method byte) bool {
 // OnConnectAuthenticate decides who gets in, before anything is done for it.
 func (h *hook) OnConnectAuthenticate(cl *mqtt.Client, pk packets.Packet) bool {
 	c := cl.Net.Conn.(*conn)
-	if why := h.b.login(c, cl.ID, pk); why != nil {
+	if h.b.isFull(c) {
+		c.refusal = refuseBusy
+		h.b.crowded(c.RemoteAddr().String())
+	} else if why := h.b.login(c, cl.ID, pk); why != nil {
 		h.b.refuse(c, why, string(pk.Connect.Username))
 	} else if c.will != nil && h.b.tooDeep(c, c.will.packet.TopicName) {
 		c.refusal = refuseWill

@@ -28,7 +28,7 @@ var visitors = websocket.Upgrader{
 // at. Such a client has the rights of its user, or of anonymous clients, but for
 // publishing. No call may begin after Run has ended.
 func (b *Broker) ServeWebSocket(w http.ResponseWriter, r *http.Request, user string) {
-	if !b.enter() {
+	if !b.enter(r.RemoteAddr) {
 		http.Error(w, "the gateway has no room, or is stopping", http.StatusServiceUnavailable)
 		return
 	}
@@ -57,14 +57,14 @@ type visitor struct{ user string }
 
 // enter counts a connection that is about to be served, unless there are too
 // many or Run is about to end.
-func (b *Broker) enter() bool {
+func (b *Broker) enter(remote string) bool {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	if b.ending() {
 		return false
 	}
 	if b.count.connections.Load() >= int64(b.cfg.MaxConnections+strangers) {
-		b.count.refused.Add(1)
+		b.crowded(remote)
 		return false
 	}
 	b.count.connections.Add(1)
