@@ -98,3 +98,36 @@ func TestWhatIsPublishedBeforeListenHidesNoStoredSubscription(t *testing.T) {
 		t.Error("the subscription is not found")
 	}
 }
+
+// TestSysCountsABridgeAsMosquittoDoes has a gateway and a Mosquitto with the
+// same bridge, and compares what $SYS says.
+func TestSysCountsABridgeAsMosquittoDoes(t *testing.T) {
+	far, farther := realtest.StartMosquitto(t), realtest.StartMosquitto(t)
+	_, port, _ := strings.Cut(farther.Addr, ":")
+	m := realtest.StartMosquitto(t, "sys_interval 1", "connection dc1", "address 127.0.0.1:"+port, "topic a/# out 1", "remote_clientid dc1")
+	g := start(t, everySecond, withBridge(Bridge{
+		Name: "dc1", ClientID: "dc1", Remote: Remote{Address: []string{"mqtt://" + far.Addr}}, Topics: []string{"a/# out 1"}, NotificationsLocalOnly: true,
+	}))
+	g.bridged()
+	// figures are those after three updates, when all is counted.
+	figures := func(addr string) map[string]string {
+		c := mqtttest.Dial(t, addr, mqtttest.Options{ID: "watcher"})
+		c.Subscribe("$SYS/broker/#", 0)
+		said := map[string]string{}
+		for updates := 0; updates < 4; {
+			p := c.Next(mqtttest.PUBLISH)
+			said[p.Topic()] = p.Payload()
+			if p.Topic() == "$SYS/broker/uptime" {
+				updates++
+			}
+		}
+		c.Disconnect()
+		return said
+	}
+	ours, theirs := figures(g.addr), figures(m.Addr)
+	for _, topic := range []string{"clients/total", "clients/connected", "clients/disconnected", "subscriptions/count", "connection/dc1/state"} {
+		if got, want := ours["$SYS/broker/"+topic], theirs["$SYS/broker/"+topic]; got != want {
+			t.Errorf("%s is %q, Mosquitto's %q", topic, got, want)
+		}
+	}
+}
