@@ -20,21 +20,23 @@ const (
 	// outLimit is how many bytes may wait to be written to a client before it
 	// counts as too slow and is closed. See crowdedOut for all clients together.
 	outLimit = 8 << 20
-	// keptOut is the largest write buffer kept between writes.
+	// keptOut is the largest write buffer used again.
 	keptOut = 64 << 10
 	// slowPacket: while more bytes than this are missing of a packet, what
 	// arrives counts as a sign of life, as in Mosquitto.
 	slowPacket = 1000
 )
 
+// outBuffers has *[]byte, empty, of up to keptOut bytes. Clients share them, since
+// to most of them there is nothing to write.
+var outBuffers sync.Pool
+
 var errSlow = errors.New("slow consumer: too many bytes wait to be written")
 
-// A conn is a client's network connection as the library sees it. Write never
-// blocks: it appends to a bounded buffer, which a goroutine that lives as long
-// as there is something to write empties with as few system calls as it can.
-// Read yields whole packets and keeps the time limits. Deadlines set by the
-// library are ignored, since it sets them for writing as well and overflows
-// above a keepalive of 43690 s (clients.go:265 in v2.7.9).
+// A conn is a client's network connection. Write, which the library calls too,
+// never blocks: it appends to a bounded buffer, which a goroutine that lives as
+// long as there is something to write empties with as few system calls as it
+// can. next yields whole packets and keeps the time limits.
 type conn struct {
 	net.Conn
 	socket   net.Conn // under Conn; to close it never waits
@@ -47,6 +49,7 @@ type conn struct {
 
 	// The reader goroutine's own.
 	in          frames
+	receiver    *receiver         // nil but on a plain socket
 	arrived     time.Time         // of what was read last
 	connectBy   time.Time         // when CONNECT must be here
 	fresh       bool              // a new time limit begins with the next read
@@ -64,6 +67,7 @@ type conn struct {
 	will        *will
 	session     *session
 	client      *mqtt.Client
+	admitted    bool // counted as connected
 	turn        bool // this connection holds session.turn
 	welcome     bool // the CONNACK was sent
 	oversize    bool // a packet was too large
@@ -72,7 +76,6 @@ type conn struct {
 	senders sync.WaitGroup // goroutines that read what is sent, from the disk or the library
 
 	goodbye  atomic.Bool   // a DISCONNECT was written
-	left     atomic.Bool   // the library cleans up by itself
 	closed   chan struct{} // no more is read
 	detached chan struct{} // the session is free for another connection
 
@@ -108,14 +111,15 @@ func newConn(nc net.Conn, ln *listener, cfg Config, n *counters) *conn {
 	return c
 }
 
-// Read yields bytes of whole packets.
-func (c *conn) Read(p []byte) (int, error) {
+// next returns the next packet, which is whole. It is valid until next is called
+// again.
+func (c *conn) next() ([]byte, error) {
 	for !c.in.ready() {
 		if err := c.fill(); err != nil {
-			return 0, err
+			return nil, err
 		}
 	}
-	return c.in.take(p), nil
+	return c.in.next(), nil
 }
 
 // fill reads once from the network.
@@ -123,7 +127,7 @@ func (c *conn) fill() error {
 	if err := c.arm(); err != nil {
 		return err
 	}
-	n, err := c.Conn.Read(c.in.space())
+	n, err := c.receive()
 	if err != nil {
 		c.oversize = isOversize(err)
 		return err
@@ -187,6 +191,9 @@ func (c *conn) append(b []byte) error {
 		return errSlow
 	}
 	defer c.account()
+	if c.out == nil {
+		c.out = outBuffer()
+	}
 	c.out = append(c.out, b...)
 	c.queued += len(b)
 	if !c.writing {
@@ -239,11 +246,28 @@ func (c *conn) flush() {
 			c.end()
 		}
 	}
-	if len(c.out) == 0 && cap(c.out) > keptOut {
-		c.out = nil
+	if len(c.out) == 0 {
+		shareOut(c.out)
+		shareOut(c.spare)
+		c.out, c.spare = nil, nil
 	}
 	c.writing = false
 	c.moved.Broadcast()
+}
+
+// outBuffer returns an empty buffer, of any size or nil.
+func outBuffer() []byte {
+	if b, ok := outBuffers.Get().(*[]byte); ok {
+		return *b
+	}
+	return nil
+}
+
+// shareOut lets others use an empty buffer.
+func shareOut(b []byte) {
+	if 0 < cap(b) && cap(b) <= keptOut {
+		outBuffers.Put(&b)
+	}
 }
 
 // end wakes the reader, and gives what is being written a little time; c.mu is
@@ -286,12 +310,3 @@ func (c *conn) finish(code packets.Code) {
 	c.mu.Unlock()
 	_ = c.Conn.Close() // TLS may have to wait until its last word is written
 }
-
-// SetDeadline does nothing: the connection keeps its own time limits.
-func (c *conn) SetDeadline(time.Time) error { return nil }
-
-// SetReadDeadline does nothing.
-func (c *conn) SetReadDeadline(time.Time) error { return nil }
-
-// SetWriteDeadline does nothing.
-func (c *conn) SetWriteDeadline(time.Time) error { return nil }

@@ -8,7 +8,7 @@
 // function given to Handle, and is acknowledged in the order of arrival when
 // accept's verdict is there. The client's reader never waits for a verdict.
 //
-// A connection is wrapped so that writing to it never blocks, reading from it
-// yields whole packets only, and a client that sends garbage, nothing, or more
-// than it may is the only one to suffer.
+// Connections are served here too, so that writing to one never blocks, reading
+// yields whole packets only, a client that sends garbage, nothing, or more than
+// it may is the only one to suffer, and one that is silent takes little memory.
 package broker

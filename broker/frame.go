@@ -1,8 +1,10 @@
 package broker
 
 import (
+	"bytes"
 	"encoding/binary"
 	"errors"
+	"sync"
 
 	"github.com/mochi-mqtt/server/v2/packets"
 )
@@ -11,22 +13,28 @@ import (
 // 64 KiB each, and a stranger must not make us hold more than they need.
 const connectLimit = 512 << 10
 
-// The read buffer starts small, for thousands of idle clients, and grows with
-// what is really received, never with what a packet's header announces.
 const (
-	smallBuffer = 2 << 10
-	keptBuffer  = 16 << 10
+	// smallBuffer is what a client's read buffer has, in bytes, where one must be
+	// there before anything comes: under TLS and WebSockets.
+	smallBuffer = 512
+	// sharedBuffer is the size of the buffers that clients share, for as long as
+	// there is something in them. For a larger packet a buffer of its own grows
+	// with what is really received, never with what the header announces.
+	sharedBuffer = 16 << 10
 )
+
+// sharedBuffers has *[sharedBuffer]byte.
+var sharedBuffers = sync.Pool{New: func() any { return new([sharedBuffer]byte) }}
 
 var errNotMQTT = errors.New("the first packet is no CONNECT")
 
-// frames collects what arrives and passes on whole packets only, so that the
-// library, which allocates a packet's announced length at once, never does so
-// for bytes that were not sent.
+// frames collects what arrives and passes on whole packets only, so that nothing
+// is allocated for bytes that were not sent.
 type frames struct {
-	buf   []byte
-	start int // what is before has been passed on
-	whole int // whole packets end here
+	buf    []byte
+	shared *[sharedBuffer]byte // buf is in it, unless nil
+	start  int                 // what is before has been passed on
+	whole  int                 // whole packets end here
 
 	v5 bool // the CONNECT said so
 
@@ -35,35 +43,68 @@ type frames struct {
 	parting byte
 }
 
-// take copies whole packets into p.
-func (f *frames) take(p []byte) int {
-	n := copy(p, f.buf[f.start:f.whole])
-	f.start += n
-	if f.start == len(f.buf) {
-		f.start, f.whole, f.buf = 0, 0, f.buf[:0]
-		if cap(f.buf) > keptBuffer {
-			f.buf = nil
-		}
-	}
-	return n
+// next returns a whole packet, if any is ready. It is valid until space is
+// called.
+func (f *frames) next() []byte {
+	size, _ := packetSize(f.buf[f.start:f.whole]) // received found it right
+	packet := f.buf[f.start : f.start+size]
+	f.start += size
+	return packet
 }
 
-// ready reports whether take has something to give.
+// ready reports whether next has something to give.
 func (f *frames) ready() bool { return f.start < f.whole }
 
 // space returns room for more bytes; received tells how many came.
 func (f *frames) space() []byte {
-	if f.start > 0 {
-		n := copy(f.buf, f.buf[f.start:])
-		f.whole -= f.start
-		f.start, f.buf = 0, f.buf[:n]
-	}
+	f.compact()
 	if len(f.buf) == cap(f.buf) {
-		grown := make([]byte, len(f.buf), max(smallBuffer, 2*cap(f.buf)))
-		copy(grown, f.buf)
+		grown := append(make([]byte, 0, max(smallBuffer, 2*cap(f.buf))), f.buf...)
+		f.giveBack()
 		f.buf = grown
 	}
 	return f.buf[len(f.buf):cap(f.buf)]
+}
+
+// sharedSpace is space, in a shared buffer if that is large enough. rest must
+// follow when nothing comes.
+func (f *frames) sharedSpace() []byte {
+	f.compact()
+	if f.shared == nil && len(f.buf) < sharedBuffer {
+		f.shared = sharedBuffers.Get().(*[sharedBuffer]byte)
+		f.buf = append(f.shared[:0], f.buf...)
+	}
+	return f.space()
+}
+
+// rest gives a shared buffer back, and keeps what is in it of a packet.
+func (f *frames) rest() {
+	if f.shared != nil {
+		f.compact()
+		f.buf = bytes.Clone(f.buf)
+		f.giveBack()
+	}
+}
+
+func (f *frames) giveBack() {
+	if f.shared != nil {
+		sharedBuffers.Put(f.shared)
+		f.shared = nil
+	}
+}
+
+// compact drops what has been passed on, and a buffer that was needed for a
+// large packet.
+func (f *frames) compact() {
+	if f.start == 0 {
+		return
+	}
+	n := copy(f.buf, f.buf[f.start:])
+	f.whole -= f.start
+	f.start, f.buf = 0, f.buf[:n]
+	if n == 0 && f.shared == nil && cap(f.buf) > smallBuffer {
+		f.buf = nil
+	}
 }
 
 // received counts n new bytes in and finds the packets they complete. started

@@ -71,22 +71,29 @@ func FuzzConnection(f *testing.F) {
 	})
 }
 
-// FuzzFrames checks that packets come out whole, however the bytes come in.
+// FuzzFrames checks that packets come out whole, however the bytes come in, and
+// whether the buffer is shared or not.
 func FuzzFrames(f *testing.F) {
 	f.Add([]byte{0x10, 2, 1, 2, 0xc0, 0, 0x30, 0x80, 1}, uint8(3))
 	f.Add(append([]byte{0x10, 0x90, 0x4e}, make([]byte, 10000)...), uint8(255))
 	f.Fuzz(func(t *testing.T, data []byte, step uint8) {
 		var in frames
+		space := in.space
+		if step%2 == 0 {
+			space = in.sharedSpace
+		}
 		var out bytes.Buffer
 		for rest := data; len(rest) > 0; {
-			n := copy(in.space()[:min(int(step)+1, len(in.space()))], rest)
+			n := copy(space()[:min(int(step)+1, len(space()))], rest)
 			rest = rest[n:]
 			if _, err := in.received(n, false, 1<<20); err != nil {
 				return
 			}
 			for in.ready() {
-				p := make([]byte, 7)
-				out.Write(p[:in.take(p)])
+				out.Write(in.next())
+			}
+			if in.rest(); in.shared != nil || step%2 == 0 && cap(in.buf) > 2*len(in.buf)+smallBuffer {
+				t.Fatalf("%d bytes are kept for %d", cap(in.buf), len(in.buf))
 			}
 		}
 		if !bytes.HasPrefix(data, out.Bytes()) {

@@ -27,26 +27,11 @@ func (h *hook) ID() string { return "checkbus" }
 // Provides tells the library which methods to call.
 func (h *hook) Provides(method byte) bool {
 	switch method {
-	case mqtt.OnConnectAuthenticate, mqtt.OnACLCheck, mqtt.OnSessionEstablish, mqtt.OnSessionEstablished,
-		mqtt.OnDisconnect, mqtt.OnPacketRead, mqtt.OnPacketEncode, mqtt.OnSubscribe, mqtt.OnSubscribed,
-		mqtt.OnUnsubscribed, mqtt.OnPacketProcessed, mqtt.OnRetainedExpired:
+	case mqtt.OnACLCheck, mqtt.OnPacketEncode, mqtt.OnSubscribe, mqtt.OnSubscribed, mqtt.OnUnsubscribed,
+		mqtt.OnPacketProcessed, mqtt.OnRetainedExpired:
 		return true
 	}
 	return false
-}
-
-// OnConnectAuthenticate decides who gets in, before anything is done for it.
-func (h *hook) OnConnectAuthenticate(cl *mqtt.Client, pk packets.Packet) bool {
-	c := cl.Net.Conn.(*conn)
-	if h.b.isFull(c) {
-		c.refusal = refuseBusy
-		h.b.crowded(c.RemoteAddr().String())
-	} else if why := h.b.login(c, cl.ID, pk); why != nil {
-		h.b.refuse(c, why, string(pk.Connect.Username))
-	} else if c.will != nil && h.b.tooDeep(c, c.will.packet.TopicName) {
-		c.refusal = refuseWill
-	}
-	return c.refusal == nil
 }
 
 // OnACLCheck is asked when a client subscribes: see subscribe. Publishing is
@@ -54,58 +39,6 @@ func (h *hook) OnConnectAuthenticate(cl *mqtt.Client, pk packets.Packet) bool {
 func (h *hook) OnACLCheck(cl *mqtt.Client, topic string, _ bool) bool {
 	c, ok := cl.Net.Conn.(*conn)
 	return ok && (c.rights.mayRead(topic) || !isTopic(topic))
-}
-
-// OnSessionEstablish comes before the CONNACK, and may wait for the client's
-// previous connection to end.
-func (h *hook) OnSessionEstablish(cl *mqtt.Client, pk packets.Packet) {
-	h.b.attach(cl.Net.Conn.(*conn), cl, pk.Connect.Clean)
-}
-
-// OnSessionEstablished comes after the CONNACK.
-func (h *hook) OnSessionEstablished(cl *mqtt.Client, _ packets.Packet) {
-	c := cl.Net.Conn.(*conn)
-	c.welcome = true
-	c.session.out.attach(cl, c.receiveMax)
-	c.endTurn()
-	if c.rights.outdated() { // since login looked
-		_ = h.b.disconnect(cl, packets.ErrNotAuthorized)
-	}
-}
-
-// OnDisconnect comes when the library is about to clean up by itself.
-func (h *hook) OnDisconnect(cl *mqtt.Client, _ error, _ bool) {
-	if c, ok := cl.Net.Conn.(*conn); ok {
-		c.left.Store(true)
-	}
-}
-
-// OnPacketRead sees every packet of a client before the library does. The
-// library takes only this one error as the end of the connection.
-func (h *hook) OnPacketRead(cl *mqtt.Client, pk packets.Packet) (packets.Packet, error) {
-	h.b.count.packetsIn.Add(1)
-	h.b.relieve() // whoever makes work waits with the others
-	c := cl.Net.Conn.(*conn)
-	switch pk.FixedHeader.Type {
-	case packets.Connect:
-		if !c.started {
-			return c.connect(pk), nil
-		}
-	case packets.Publish:
-		if h.b.publish(c, pk) != nil {
-			return pk, packets.ErrRejectPacket
-		}
-		return handled, nil
-	case packets.Pubrel:
-		h.b.endExchange(c, pk.PacketID)
-		return handled, nil
-	case packets.Puback, packets.Pubrec, packets.Pubcomp:
-		c.acked(pk)
-		return handled, nil
-	case packets.Disconnect:
-		return h.b.farewell(c, pk)
-	}
-	return pk, nil
 }
 
 // OnPacketEncode sees every packet to a client before it is encoded.

@@ -25,6 +25,8 @@ func (e handshakeError) Unwrap() error { return e.error }
 func (b *Broker) note(c *conn, err error) {
 	remote, listener := c.RemoteAddr().String(), c.listener.settings.Address
 	switch {
+	case errors.Is(err, packets.ErrServerBusy):
+		b.crowded(remote)
 	case errors.Is(err, errCrowdedAddress):
 		b.count.refusedAddress.Add(1)
 		if b.addressCrowded.now() {

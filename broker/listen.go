@@ -172,19 +172,38 @@ func (b *Broker) acceptFrom(ln *listener) {
 			_ = tcp.SetKeepAliveConfig(keepAlive) // else the system's own times hold
 		}
 		b.count.connections.Add(1)
+		c := newConn(nc, ln, b.cfg, &b.count)
 		b.clients.Go(func() {
 			defer b.count.connections.Add(-1)
-			b.serve(newConn(nc, ln, b.cfg, &b.count))
+			b.serve(c)
 		})
 	}
 }
 
-// serve sees one connection from beginning to end.
+// serve sees one connection from beginning to end. It begins on a goroutine of
+// its own, with which the deep stack ends that TLS and CONNECT need.
 func (b *Broker) serve(c *conn) {
 	b.track(c, true)
 	defer b.track(c, false)
 	defer b.unseat(c)
-	err := b.establish(c)
+	begun := make(chan error)
+	go func() { begun <- b.guard(c, b.greet) }()
+	err := <-begun
+	if err == nil {
+		err = b.guard(c, b.converse)
+	}
+	b.conclude(c, err)
+}
+
+// conclude ends a connection, for the reason err.
+func (b *Broker) conclude(c *conn, err error) {
+	b.log.Debug("client disconnected", "client", c.name(), "remote", c.RemoteAddr(), "err", err)
+	if c.client != nil {
+		c.client.Stop(err)
+	}
+	if c.admitted {
+		atomic.AddInt64(&b.server.Info.ClientsConnected, -1)
+	}
 	code := reasonFor(err)
 	if b.ending() {
 		code = packets.ErrServerShuttingDown
@@ -215,9 +234,9 @@ func (b *Broker) track(c *conn, open bool) {
 	}
 }
 
-// establish runs the library on c until the connection is over. The library
-// recovers from nothing; here a panic ends this connection alone.
-func (b *Broker) establish(c *conn) (err error) {
+// guard calls f for c. The library recovers from nothing; here a panic ends this
+// connection alone.
+func (b *Broker) guard(c *conn, f func(*conn) error) (err error) {
 	defer func() {
 		if r := recover(); r != nil {
 			b.count.panics.Add(1)
@@ -228,10 +247,7 @@ func (b *Broker) establish(c *conn) (err error) {
 			err = packets.ErrUnspecifiedError
 		}
 	}()
-	if err := b.open(c); err != nil {
-		return err
-	}
-	return b.server.EstablishConnection("", c)
+	return f(c)
 }
 
 // name is the client's identifier, as far as known.

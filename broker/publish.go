@@ -14,10 +14,6 @@ import (
 // Mosquitto. Each keeps a topic of up to 64 KiB.
 const topicAliases = 10
 
-// handled stands for a packet that needs nothing more from the library: an
-// acknowledgement with an identifier that is never used, which it ignores.
-var handled = packets.Packet{FixedHeader: packets.FixedHeader{Type: packets.Puback}}
-
 // publish handles a PUBLISH from a client in the library's place. Its own way
 // (processPublish, server.go:858 in v2.7.9) blocks the reader for an answer,
 // mixes up the packet identifiers of both directions, acknowledges undefined

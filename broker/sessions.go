@@ -15,7 +15,7 @@ import (
 // two that overlap, and may forget the new one.
 func (b *Broker) attach(c *conn, cl *mqtt.Client, clean bool) {
 	s := b.reserve(cl.ID)
-	c.session, c.client = s, cl
+	c.session = s
 	s.turn <- struct{}{}
 	c.turn = true
 
@@ -85,7 +85,7 @@ func (b *Broker) detach(c *conn) {
 	}
 	s.out.detach(c.client)
 	keep, ok := expiry(c.client)
-	if !c.left.Load() && !ok {
+	if !ok {
 		b.cleanUp(c.client)
 	}
 	if w := b.depart(c, keep, ok); w != nil {
@@ -139,9 +139,7 @@ func (b *Broker) drop(s *session) {
 	}
 }
 
-// cleanUp does what the library does at the end of a session, for a connection
-// that ended before the library came that far: the client was gone before its
-// CONNACK, or there was a fault.
+// cleanUp forgets a client whose session is over, unless it has come back.
 func (b *Broker) cleanUp(cl *mqtt.Client) {
 	if known, ok := b.server.Clients.Get(cl.ID); ok && known == cl {
 		b.forget(cl)

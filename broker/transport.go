@@ -11,6 +11,7 @@ import (
 func (b *Broker) open(c *conn) error {
 	secured, isWebSocket := c.listener.certificates != nil, c.listener.settings.isWebSocket()
 	if !c.listener.settings.ProxyProtocol && !secured && !isWebSocket {
+		c.readRaw()
 		return b.seat(c)
 	}
 	err := c.limit(c.connectBy)

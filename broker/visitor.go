@@ -17,7 +17,7 @@ import (
 // the host that it asks.
 var visitors = websocket.Upgrader{
 	Subprotocols:    subprotocols,
-	ReadBufferSize:  socketBuffer,
+	ReadBufferSize:  frameBuffer,
 	WriteBufferSize: socketBuffer,
 	WriteBufferPool: &writeBuffers,
 }

@@ -20,9 +20,12 @@ const (
 	// maxRequest is the largest HTTP request taken, in bytes; browsers send their
 	// cookies along.
 	maxRequest = 16 << 10
-	// socketBuffer is how many bytes are read from and written to a WebSocket at
-	// once.
+	// socketBuffer is how many bytes of an HTTP request are read, and of a
+	// WebSocket message are written, at once.
 	socketBuffer = 4 << 10
+	// frameBuffer is how many bytes each WebSocket has to read small messages
+	// with, for as long as it is open.
+	frameBuffer = 1 << 10
 )
 
 // subprotocols are what clients ask for (MQTT 5, 6.0); the second is the name
@@ -62,7 +65,7 @@ func (c *conn) upgrade() error {
 	upgrader := websocket.Upgrader{
 		Subprotocols:    subprotocols,
 		CheckOrigin:     func(req *http.Request) bool { return l.allowsOrigin(req.Header.Get("Origin")) },
-		ReadBufferSize:  socketBuffer,
+		ReadBufferSize:  frameBuffer,
 		WriteBufferSize: socketBuffer,
 		WriteBufferPool: &writeBuffers,
 		Error: func(_ http.ResponseWriter, _ *http.Request, status int, err error) {

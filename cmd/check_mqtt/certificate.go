@@ -42,11 +42,20 @@ func certificate(ctx context.Context, p *probe) (finding, error) {
 	return p.lifetime(shown[0], time.Now()), nil
 }
 
-// lifetime judges how long a certificate holds, in days.
+// lifetime judges how long a certificate holds, in days; one that has ended is
+// CRITICAL without thresholds, too.
 func (p *probe) lifetime(cert *x509.Certificate, now time.Time) finding {
 	days := math.Floor(cert.NotAfter.Sub(now).Hours()/24*100) / 100
-	text := fmt.Sprintf("certificate of %s ends in %.1f days, %s", certName(cert), days, cert.NotAfter.UTC().Format("2006-01-02 15:04 MST"))
-	return found(text, p.limited(checks.Perfdata{Label: "days", Value: days})).with("value", fmt.Sprintf("%.2f", days))
+	when := fmt.Sprintf("ends in %.1f days", days)
+	if days < 0 {
+		when = fmt.Sprintf("ended %.1f days ago", -days)
+	}
+	text := fmt.Sprintf("certificate of %s %s, %s", certName(cert), when, cert.NotAfter.UTC().Format("2006-01-02 15:04 MST"))
+	f := found(text, p.limited(checks.Perfdata{Label: "days", Value: days})).with("value", fmt.Sprintf("%.2f", days))
+	if days < 0 { // which --insecure does not see
+		f.State = checks.Critical
+	}
+	return f
 }
 
 func certName(cert *x509.Certificate) string {

@@ -7,6 +7,8 @@ import (
 	"strconv"
 	"time"
 
+	"checkbus/internal/quickack"
+
 	"github.com/mochi-mqtt/server/v2/packets"
 )
 
@@ -110,8 +112,8 @@ func (p *probe) dialTCP(ctx context.Context) (net.Conn, error) {
 			}
 		},
 	})
-	var d net.Dialer
-	return d.DialContext(ctx, "tcp", p.address())
+	// Else a broker that answers in several segments takes 40 ms longer.
+	return quickack.Dial(new(net.Dialer))(ctx, "tcp", p.address())
 }
 
 // address is host:port of the broker.

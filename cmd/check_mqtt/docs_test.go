@@ -2,10 +2,14 @@ package main
 
 import (
 	"os"
+	"os/exec"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
+
+	"checkbus/internal/realtest"
 )
 
 // Every mode and option is in what explains or completes them, and in a script
@@ -13,11 +17,10 @@ import (
 func TestEveryOptionIsDocumentedAndDriven(t *testing.T) {
 	scripts := readAll(t, "testdata/*.txtar")
 	man := strings.ReplaceAll(readAll(t, "../../contrib/man/check_mqtt.1"), `\-`, "-")
-	completion := readAll(t, "../../contrib/completion/check_mqtt.bash")
 	icinga := readAll(t, "../../contrib/icinga2/check_mqtt.conf")
 	nagios := readAll(t, "../../contrib/nagios/check_mqtt.cfg")
 	for _, m := range modes {
-		for name, text := range map[string]string{"script": scripts, "manual": man, "completion": completion, "Icinga": icinga, "Nagios": nagios} {
+		for name, text := range map[string]string{"script": scripts, "manual": man, "Icinga": icinga, "Nagios": nagios} {
 			if !hasWord(text, m.name) {
 				t.Errorf("mode %s is in no %s", m.name, name)
 			}
@@ -25,10 +28,13 @@ func TestEveryOptionIsDocumentedAndDriven(t *testing.T) {
 	}
 	for _, o := range options(defaults()) {
 		long := "--" + o.long
-		for name, text := range map[string]string{"script": scripts, "manual": man, "completion": completion} {
+		for name, text := range map[string]string{"script": scripts, "manual": man} {
 			if !hasWord(text, long) {
 				t.Errorf("%s is in no %s", long, name)
 			}
+		}
+		if text := manualText(o); !strings.Contains(strings.ToLower(man), text) {
+			t.Errorf("the manual does not say of %s%s", long, text)
 		}
 		if o.short != "" && !hasWord(scripts, "-"+o.short) && !strings.Contains(scripts, " -"+o.short) {
 			t.Errorf("-%s is in no script", o.short)
@@ -42,6 +48,16 @@ func TestEveryOptionIsDocumentedAndDriven(t *testing.T) {
 			t.Errorf("--%s of jpmens is in no script", o.long)
 		}
 	}
+}
+
+// manualText is what the manual says of an option, which is what --help says,
+// in lower case.
+func manualText(o option) string {
+	text := "\n" + o.help + "."
+	if o.modes != "" {
+		text += " Modes: " + strings.Join(strings.Fields(o.modes), ", ") + "."
+	}
+	return strings.ToLower(text + "\n")
 }
 
 // notForCores are the options that a core has no use for.
@@ -68,38 +84,79 @@ func readAll(t *testing.T, pattern string) string {
 	return b.String()
 }
 
-// The completion offers each mode the options that it takes, and no others.
-func TestCompletionKnowsTheModes(t *testing.T) {
-	lines := strings.Split(readAll(t, "../../contrib/completion/check_mqtt.bash"), "\n")
-	cases := regexp.MustCompile(`^\t(\*|[\w| -]+)\) own=['"](.*)['"] ;;$`)
-	listen := "--topic --qos --retained --window --missing-state"
-	seen := 0
-	for _, line := range lines {
-		match := cases.FindStringSubmatch(line)
-		if match == nil {
-			continue
-		}
-		for _, name := range strings.Split(strings.ReplaceAll(match[1], "*", "roundtrip"), " | ") {
-			seen++
-			offered := strings.Fields(strings.ReplaceAll(match[2], "$listen", listen))
-			sameOptions(t, name, offered)
-		}
-	}
-	if seen != len(modes) {
-		t.Errorf("the completion knows %d modes of %d", seen, len(modes))
+// A shell tells what its completion offers.
+type shell struct {
+	modes  string // a script that prints the modes, a line each, behind the pattern
+	mode   *regexp.Regexp
+	script string // one that prints the long options of MODE
+	option *regexp.Regexp
+}
+
+// What zsh completes only _arguments knows, so that says what it is given.
+var shells = map[string]shell{
+	"bash": {
+		`. ./check_mqtt.bash; COMP_WORDS=(check_mqtt ''); COMP_CWORD=1; _check_mqtt; printf '%s\n' "${COMPREPLY[@]}"`,
+		regexp.MustCompile(`(?m)^([a-z-]+)$`),
+		`. ./check_mqtt.bash; COMP_WORDS=(check_mqtt MODE --); COMP_CWORD=2; _check_mqtt; printf '%s\n' "${COMPREPLY[@]}"`,
+		regexp.MustCompile(`(?m)^--([a-z-]+)`),
+	},
+	"fish": {
+		`source check_mqtt.fish; complete -C 'check_mqtt '`,
+		regexp.MustCompile(`(?m)^([a-z-]+)\t`),
+		`source check_mqtt.fish; complete -C 'check_mqtt MODE --'`,
+		regexp.MustCompile(`(?m)^--([a-z-]+)`),
+	},
+	"zsh": {
+		`_arguments() { print -rl -- "$@" }; words=(check_mqtt ''); . ./_check_mqtt`,
+		regexp.MustCompile(`([a-z-]+)\\:"`),
+		`_arguments() { print -rl -- "$@" }; words=(check_mqtt MODE --); . ./_check_mqtt`,
+		regexp.MustCompile(`(?m)^(?:\(.*?\)|\*)?--([a-z-]+)`),
+	},
+}
+
+// The completion of each shell offers every mode, and to each mode the options
+// that it takes and no others.
+func TestCompletionOffersWhatThereIs(t *testing.T) {
+	for name, sh := range shells {
+		t.Run(name, func(t *testing.T) {
+			program := realtest.Need(t, name)
+			offered := func(script string, pattern *regexp.Regexp) (words []string) {
+				cmd := exec.Command(program, "-c", script)
+				cmd.Dir, cmd.Env = "../../contrib/completion", append(os.Environ(), "HOME="+t.TempDir())
+				out, err := cmd.CombinedOutput()
+				if err != nil {
+					t.Fatalf("%s: %v\n%s", script, err, out)
+				}
+				for _, match := range pattern.FindAllStringSubmatch(string(out), -1) {
+					words = append(words, match[1])
+				}
+				slices.Sort(words)
+				return words
+			}
+			var names []string
+			for _, m := range modes {
+				names = append(names, m.name)
+				got, want := offered(strings.ReplaceAll(sh.script, "MODE", m.name), sh.option), takenBy(m.name)
+				if !slices.Equal(got, want) {
+					t.Errorf("in mode %s it offers\n%q, there are\n%q", m.name, got, want)
+				}
+			}
+			slices.Sort(names)
+			if got := offered(sh.modes, sh.mode); !slices.Equal(got, names) {
+				t.Errorf("it offers modes\n%q, there are\n%q", got, names)
+			}
+		})
 	}
 }
 
-func sameOptions(t *testing.T, mode string, offered []string) {
-	t.Helper()
-	has := map[string]bool{}
-	for _, o := range offered {
-		has[o] = true
-	}
+// takenBy are the long options of a mode, sorted.
+func takenBy(mode string) []string {
+	names := []string{"compat"}
 	for _, o := range options(defaults()) {
-		takes := hasWord(o.modes, mode)
-		if o.modes != "" && takes != has["--"+o.long] {
-			t.Errorf("mode %s takes --%s: %t, offered: %t", mode, o.long, takes, has["--"+o.long])
+		if o.modes == "" || slices.Contains(strings.Fields(o.modes), mode) {
+			names = append(names, o.long)
 		}
 	}
+	slices.Sort(names)
+	return names
 }

@@ -1,31 +1,46 @@
 package main
 
 import (
+	"bytes"
+	"cmp"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
+	"maps"
+	"slices"
 	"strings"
 	"time"
 
 	"checkbus/checks"
-
-	"github.com/mochi-mqtt/server/v2/packets"
 )
 
-// Where the gateway publishes what became of a result.
+// Where the gateway publishes what became of a result, and how its cores are.
 const (
 	stateRoot    = "checkbus/state"
 	rejectedRoot = "checkbus/rejected"
+	coreRoot     = "$SYS/gateway/core"
 )
 
-// A verdict is what came back of a result: the state that the gateway
-// publishes for the object, or the reason of a rejection.
+// A verdict is what the gateway published about a result: the state of its
+// object, or a rejection.
 type verdict struct {
-	State    string `json:"state"`
-	Type     string `json:"state_type"`
-	Reason   string `json:"reason"`
-	Origin   string `json:"origin"`
-	rejected bool
+	State  string `json:"state"`
+	Type   string `json:"state_type"`
+	Reason string `json:"reason"`
+	Origin string `json:"origin"` // who judged: a core, or the gateway without one
+	Core   string `json:"core"`   // of a rejection: the core; "" for the gateway
+}
+
+// A delivery is a result on its way, and what was heard of it.
+type delivery struct {
+	object checks.Object
+	core   string // that is to have it; "" for any
+	token  string // in its text, and so in what is said of it
+	state  *verdict
+	others []string           // who told its state and is not core
+	no     map[string]verdict // rejections, by core
+	cores  map[string]bool    // whether each core of the gateway is up, by $SYS
 }
 
 // gateway publishes a result as any host would, and waits until the gateway
@@ -36,67 +51,126 @@ func gateway(ctx context.Context, p *probe) (finding, error) {
 		return finding{}, err
 	}
 	defer c.close()
-	token := random(8)
-	var answer *verdict
-	c.onMessage = func(m message) {
-		if v := readVerdict(m, token); v != nil && answer == nil {
-			answer = v
-		}
-	}
+	d := &delivery{object: p.object, core: p.core, token: random(8), no: map[string]verdict{}, cores: map[string]bool{}}
+	c.onMessage = d.take
 	p.phases.enter("subscribe")
-	err = c.subscribe(ctx, 1, p.object.Topic(stateRoot), rejectedRoot+"/"+checks.EncodeLevel(p.id.clientID))
-	if err != nil {
+	if err := p.follow(ctx, c); err != nil {
 		return finding{}, err
 	}
 	p.phases.enter("publish")
 	sent := time.Now()
-	if err := c.publish(ctx, p.testResult(token, sent)); err != nil {
+	var refused *refusal
+	err = c.publish(ctx, message{topic: d.object.Topic(p.root), payload: d.result(), qos: 1})
+	switch {
+	case errors.As(err, &refused): // MQTT 5 says it with the acknowledgement
+		d.no[""] = verdict{Reason: cmp.Or(refused.reason, refused.text)}
+	case err != nil:
 		return finding{}, err
 	}
 	acknowledged := time.Since(sent)
 	p.phases.enter("state")
-	if answer == nil {
-		if err := c.await(ctx, func(packets.Packet) bool { return answer != nil }); err != nil {
-			return finding{}, err
-		}
-	}
+	err = c.listen(ctx, d.decided)
 	p.phases.end()
-	return p.judgeVerdict(*answer, acknowledged, time.Since(sent)), nil
+	switch {
+	case err != nil:
+		return finding{}, err
+	case d.state != nil:
+		return p.arrived(d, acknowledged, time.Since(sent)), nil
+	case d.refused():
+		return d.rejected(), nil
+	}
+	return finding{}, stall{ctx.Err(), d.suspicion()}
 }
 
-// testResult is an OK that nobody could take for another.
-func (p *probe) testResult(token string, now time.Time) message {
-	payload, err := json.Marshal(map[string]any{
-		"exit_code": 0,
-		"reason":    "check_mqtt gateway test " + token,
-		"time":      now.UTC().Format(time.RFC3339Nano),
-	})
+// follow subscribes to what the gateway says of the object and of the cores.
+// The latter is for explanations only, so a broker may refuse it.
+func (p *probe) follow(ctx context.Context, c *client) error {
+	err := c.subscribe(ctx, 1, p.object.Topic(stateRoot), rejectedRoot+"/"+checks.EncodeLevel(p.id.clientID))
 	if err != nil {
-		panic(err) // a map of strings and a number always marshals
+		return err
 	}
-	return message{topic: p.object.Topic(p.root), payload: payload, qos: 1}
-}
-
-// readVerdict is what m says of the result with the token; nil when it is
-// about another. A rejection is always ours: the topic has our identifier.
-func readVerdict(m message, token string) *verdict {
-	var v verdict
-	err := json.Unmarshal(m.payload, &v)
-	v.rejected = strings.HasPrefix(m.topic, rejectedRoot+"/")
-	if v.rejected && err != nil {
-		v.Reason = excerpt(m.payload)
-	}
-	if v.rejected || err == nil && strings.Contains(v.Reason, token) {
-		return &v
+	var refused *refusal
+	if err := c.subscribe(ctx, 1, coreRoot+"/+/up"); !errors.As(err, &refused) {
+		return err
 	}
 	return nil
 }
 
-func (p *probe) judgeVerdict(v verdict, acknowledged, took time.Duration) finding {
-	if v.rejected {
-		return finding{Output: checks.Output{State: checks.Critical, Text: fmt.Sprintf("the result for %s was rejected: %s", p.object, v.Reason)}}
+// result is an OK that nobody could take for another.
+func (d *delivery) result() []byte {
+	return fmt.Appendf(nil, `{"exit_code":0,"reason":"check_mqtt gateway test %s"}`, d.token)
+}
+
+// take notes what m says of the result.
+func (d *delivery) take(m message) {
+	if name, ok := strings.CutPrefix(m.topic, coreRoot+"/"); ok {
+		d.cores[strings.TrimSuffix(name, "/up")] = string(m.payload) == "1"
+		return
 	}
-	text := fmt.Sprintf("the result for %s came through in %s: %s %s by %s", p.object, showSpan(took), v.State, v.Type, v.Origin)
+	var v verdict
+	if !bytes.Contains(m.payload, []byte(d.token)) || json.Unmarshal(m.payload, &v) != nil {
+		return // it is about another
+	}
+	switch {
+	case strings.HasPrefix(m.topic, rejectedRoot+"/"):
+		if d.core == "" || v.Core == "" || d.core == v.Core {
+			d.no[v.Core] = v
+		}
+	case d.core == "" || d.core == v.Origin:
+		d.state = &v
+	default:
+		d.others = append(d.others, v.Origin)
+	}
+}
+
+// decided reports whether nothing more is to be waited for.
+func (d *delivery) decided() bool { return d.state != nil || d.refused() }
+
+// refused reports whether the gateway, or each core that might have taken the
+// result, has rejected it. Where $SYS names no cores, there is one.
+func (d *delivery) refused() bool {
+	_, byGateway := d.no[""]
+	return byGateway || len(d.no) > 0 && (d.core != "" || len(d.no) >= len(d.cores))
+}
+
+func (d *delivery) rejected() finding {
+	var reasons []string
+	for _, core := range slices.Sorted(maps.Keys(d.no)) {
+		by := "rejected: "
+		if core != "" {
+			by = "rejected by " + core + ": "
+		}
+		reasons = append(reasons, by+strings.TrimPrefix(d.no[core].Reason, "rejected: "))
+	}
+	text := fmt.Sprintf("the result for %s was %s", d.object, strings.Join(reasons, ", "))
+	return finding{Output: checks.Output{State: checks.Critical, Text: text}}
+}
+
+// suspicion says why neither a state nor a rejection may have come.
+func (d *delivery) suspicion() string {
+	var down []string
+	for _, core := range slices.Sorted(maps.Keys(d.cores)) {
+		if _, rejected := d.no[core]; !rejected && !d.cores[core] && (d.core == "" || d.core == core) {
+			down = append(down, core)
+		}
+	}
+	_, has := d.cores[d.core]
+	switch {
+	case len(down) > 0:
+		return "the gateway cannot reach " + strings.Join(down, " and ") + ", and keeps the result for it"
+	case d.core != "" && len(d.cores) > 0 && !has:
+		return "the gateway hands nothing to " + d.core
+	case len(d.others) > 0:
+		return fmt.Sprintf("only %s told the state, not %s", d.others[0], d.core)
+	case len(d.cores) > 0:
+		return fmt.Sprintf("the core is up, and did not tell of the result: it may take no passive results for %s", d.object)
+	}
+	return "the gateway published neither a state nor a rejection"
+}
+
+func (p *probe) arrived(d *delivery, acknowledged, took time.Duration) finding {
+	v := d.state
+	text := fmt.Sprintf("the result for %s came through in %s: %s %s by %s", d.object, showSpan(took), v.State, v.Type, v.Origin)
 	return found(text, p.limited(seconds("through", took)), seconds("acknowledged", acknowledged)).
 		with("value", fmt.Sprintf("%.6f", took.Seconds()))
 }

@@ -83,10 +83,13 @@ func parseBound(text string) (*float64, error) {
 	return &n, err
 }
 
-// withDefaults gives a metric that has no range of its own those of -w and -c.
+// withDefaults gives a metric -w and -c where it has no such range of its own.
 func (m metric) withDefaults(s *settings) metric {
-	if m.warn.IsZero() && m.crit.IsZero() {
-		m.warn, m.crit = s.warn, s.crit
+	if m.warn.IsZero() {
+		m.warn = s.warn
+	}
+	if m.crit.IsZero() {
+		m.crit = s.crit
 	}
 	return m
 }

@@ -48,7 +48,7 @@ func resultOptions(s *settings) []option {
 		{"critical", "c", "RANGE", "CRITICAL when the mode's value leaves it", judged, text(&s.critical)},
 		{"timeout-state", "", "STATE", "result of a time-out (critical)", "", state(&s.timeoutState)},
 		{"missing-state", "", "STATE", "result when the data is not there (critical; in sys and acl-deny unknown)", "read age rate sys acl-deny passthrough", state(&s.missingState)},
-		{"message", "", "TEXT", "the text to print; {text} {host} {port} {topic} {value} {payload} {age} {time} are filled in", "", template(&s.message)},
+		{"message", "", "TEXT", "the text to print, of a failure only with {text} in it; {text} {host} {port} {topic} {value} {payload} {age} {time} are filled in", "", template(&s.message)},
 		{"verbose", "v", "", "more after the first line; -vvv shows the packets", "", func(string) error { s.verbose++; return nil }},
 		{"version", "V", "", "print the version", "", boolean(&s.show)},
 		{"help", "h", "", "print this", "", boolean(&s.help)},
@@ -78,6 +78,7 @@ func modeOptions(s *settings) []option {
 		{"witness-password-file", "", "FILE", "the witness's password", "acl-deny", text(&s.witnessPass)},
 		{"result-host", "", "HOST", "host to publish a result for", "gateway", text(&s.object.Host)},
 		{"result-service", "", "NAME", "its service (none: for the host itself)", "gateway", text(&s.object.Service)},
+		{"core", "", "NAME", "nagios or icinga: the core that must have it (any)", "gateway", choice(&s.core, "nagios", "icinga")},
 		{"root", "", "TOPIC", "the gateway's topic for results (nagios)", "gateway", topic(&s.root)},
 	}
 }

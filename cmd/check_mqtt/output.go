@@ -36,7 +36,7 @@ func render(s *settings, f finding, took time.Duration) checks.Output {
 	}
 	out := f.Output
 	out.Service = "MQTT"
-	if s.message != "" {
+	if f.fill != nil || strings.Contains(s.message, "{text}") {
 		out.Text = fill(s, f, took)
 	}
 	states := []checks.State{out.State}
@@ -54,8 +54,12 @@ func render(s *settings, f finding, took time.Duration) checks.Output {
 	return out
 }
 
-// fill puts the values of a finding into --message.
+// fill puts the values of a finding into --message. It is not asked where the
+// check came to none, unless the message has its text.
 func fill(s *settings, f finding, took time.Duration) string {
+	if s.message == "" {
+		return f.Text
+	}
 	values := map[string]string{
 		"text":  f.Text,
 		"host":  s.host,

@@ -20,14 +20,19 @@ func passthrough(ctx context.Context, p *probe) (finding, error) {
 	if m == nil {
 		return p.missing("no %sresult on %s within %v", p.kind(), p.topic, p.listening()), nil
 	}
-	f, err := decodeResult(*m)
+	return p.passOn(*m), nil
+}
+
+// passOn makes a finding of a result.
+func (p *probe) passOn(m message) finding {
+	f, err := decodeResult(m)
 	if err == nil && p.timePath != "" {
-		f, err = p.judgeAge(f, *m)
+		f, err = p.judgeAge(f, m)
 	}
 	if err != nil {
 		f.State, f.Text = checks.Critical, fmt.Sprintf("wrong payload on %s: %v", m.topic, err)
 	}
-	return f.with("topic", m.topic).with("payload", string(m.payload)), nil
+	return f.with("topic", m.topic).with("payload", string(m.payload))
 }
 
 // decodeResult reads one result with the gateway's own decoder. The object it

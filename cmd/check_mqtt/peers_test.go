@@ -40,6 +40,8 @@ var peers = map[string]peer{
 	"closes-at-subscribe": func(c net.Conn) { steps(c, connack, nil) },
 	"refuses-subscribe":   func(c net.Conn) { steps(c, connack, []byte{0x90, 3, 0, 1, 0x80}); wait(c) },
 	"closes-at-echo":      func(c net.Conn) { steps(c, connack, suback, nil) },
+	"closes-at-message":   func(c net.Conn) { steps(c, connack, suback) },
+	"garbage-at-message":  func(c net.Conn) { steps(c, connack, suback); says(c, "\xF7\xFF\xFF\xFF\xFF"); wait(c) },
 	"never-echoes":        func(c net.Conn) { steps(c, connack, suback); wait(c) },
 	"connect-packet":      func(c net.Conn) { steps(c, []byte{0x10, 0}); wait(c) },
 	"short-suback":        func(c net.Conn) { steps(c, connack, []byte{0x90, 2, 0, 1}); wait(c) },
@@ -167,7 +169,11 @@ func answerResult(ctx context.Context, c *client, m message) error {
 	for item := range (checks.Decoder{Root: "nagios"}).Decode(m.topic, m.payload, time.Now(), "script") {
 		o := item.Result.Object
 		if o.Host == "stranger" {
-			return c.publish(ctx, message{topic: "checkbus/rejected/probe", payload: []byte(`{"reason":"unknown object"}`)})
+			payload, err := json.Marshal(map[string]string{"reason": "unknown object", "payload": string(m.payload)})
+			if err != nil {
+				return err
+			}
+			return c.publish(ctx, message{topic: "checkbus/rejected/probe", payload: payload})
 		}
 		for _, reason := range []string{"another result", item.Result.Reason} {
 			payload, err := json.Marshal(verdict{State: item.Result.State.String(), Type: "hard", Origin: "gateway", Reason: reason})

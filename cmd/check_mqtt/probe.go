@@ -54,7 +54,7 @@ func run(s *settings) finding {
 	case f := <-result:
 		return f
 	case <-time.After(s.timeout - reserve/5):
-		return p.timedOut()
+		return p.timedOut(hints[p.phases.current()])
 	}
 }
 
@@ -81,28 +81,49 @@ func (p *probe) check(ctx context.Context) finding {
 // for a time-out. A name that cannot be resolved is the network's fault, by
 // the Monitoring Plugins guidelines, section "Plugin Return Codes".
 func (p *probe) explain(err error) finding {
-	var timeout net.Error
-	if errors.Is(err, context.DeadlineExceeded) || errors.As(err, &timeout) && timeout.Timeout() {
-		return p.timedOut()
+	var (
+		timeout net.Error
+		known   stall
+	)
+	switch {
+	case errors.As(err, &known):
+		return p.timedOut(known.hint)
+	case errors.Is(err, context.DeadlineExceeded), errors.As(err, &timeout) && timeout.Timeout():
+		return p.timedOut(hints[p.phases.current()])
 	}
 	if errors.Is(err, errLocal) {
 		return finding{Output: checks.Output{State: checks.Unknown, Text: err.Error()}}
 	}
 	phase := p.phases.current()
 	text := fmt.Sprintf("%s: %s (%s)", phase, reason(err), p.address())
-	if phase == "connect" && isClosed(err) && p.tls != nil && p.cert == "" {
-		text += ", perhaps for want of a client certificate"
+	if isClosed(err) {
+		text += p.doubt(phase)
 	}
 	return finding{Output: checks.Output{State: checks.Critical, Text: text}}
 }
 
-func (p *probe) timedOut() finding {
-	phase := p.phases.current()
-	text := fmt.Sprintf("%s: timed out after %v (%s)", phase, p.timeout, p.address())
-	if hint := hints[phase]; hint != "" {
+// timedOut is the finding for a time-out; hint says what it may mean.
+func (p *probe) timedOut(hint string) finding {
+	text := fmt.Sprintf("%s: timed out after %v (%s)", p.phases.current(), p.timeout, p.address())
+	if hint != "" {
 		text += ", " + hint
 	}
 	return finding{Output: checks.Output{State: p.timeoutState, Text: text}}
+}
+
+// doubt says what a connection that the broker closed in a phase may mean.
+func (p *probe) doubt(phase string) string {
+	switch {
+	case phase == "tls":
+		return ", perhaps it speaks no TLS there"
+	case phase == "websocket":
+		return ", perhaps it speaks no WebSocket there"
+	case phase == "connect" && p.transport == "tcp":
+		return ", perhaps it wants TLS there"
+	case phase == "connect" && p.tls != nil && p.cert == "":
+		return ", perhaps for want of a client certificate"
+	}
+	return ""
 }
 
 // hints say what a time-out in a phase may mean.
@@ -111,7 +132,12 @@ var hints = map[string]string{
 	"echo":    "no echo came back: the broker may deny publishing or reading the topic without a word",
 	"will":    "the will was not published, or may not be read",
 	"witness": "the witness may not do it either",
-	"state":   "the gateway published neither a state nor a rejection for the result",
+}
+
+// A stall is a time-out of which the mode knows what it may mean.
+type stall struct {
+	error
+	hint string
 }
 
 // reason words an error without what the reader knows already: which call to
@@ -119,6 +145,7 @@ var hints = map[string]string{
 func reason(err error) string {
 	var (
 		op     *net.OpError
+		lookup *net.DNSError
 		number syscall.Errno
 	)
 	switch {
@@ -128,6 +155,8 @@ func reason(err error) string {
 		return "the broker closed the connection"
 	case errors.Is(err, errMalformed):
 		return err.Error()
+	case errors.As(err, &lookup):
+		return lookup.Err
 	case errors.As(err, &number):
 		return number.Error()
 	case errors.As(err, &op):

@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"fmt"
+	"math"
 	"time"
 
 	"checkbus/checks"
@@ -37,7 +38,7 @@ func rate(ctx context.Context, p *probe) (finding, error) {
 }
 
 func (p *probe) judgeRate(messages, bytes int, within time.Duration) finding {
-	perSecond := float64(messages) / within.Seconds()
+	perSecond := math.Round(float64(messages)/within.Seconds()*1000) / 1000
 	if messages == 0 && !p.given["warning"] && !p.given["critical"] {
 		return p.missing("no %smessage on %s within %v", p.kind(), p.topic, p.listening())
 	}

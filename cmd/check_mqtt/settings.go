@@ -73,6 +73,7 @@ type settings struct {
 	witness     string
 	witnessPass string
 	object      checks.Object
+	core        string
 	root        string
 
 	given map[string]bool // long names of the options that were set
@@ -151,6 +152,7 @@ func (s *settings) conflicts() error {
 		broken bool
 		text   string
 	}{
+		{s.host == "", "--hostname is empty"},
 		{s.mode.needsTopic && s.topic == "", "--topic is required by mode " + s.mode.name},
 		{s.mode.tls && !secure, "mode " + s.mode.name + " needs --transport tls or wss"},
 		{!secure && (s.ca != "" || s.cert != "" || s.serverName != "" || s.insecure), "--ca, --cert, --server-name and --insecure need --transport tls or wss"},

@@ -17,7 +17,7 @@ _check_mqtt() {
 	sys) own='--warning --critical --value --window --missing-state' ;;
 	will) own='--warning --critical --topic --qos --payload' ;;
 	acl-deny) own='--topic --qos --payload --deny --window --missing-state --witness-user --witness-password-file' ;;
-	gateway) own='--warning --critical --result-host --result-service --root' ;;
+	gateway) own='--warning --critical --result-host --result-service --core --root' ;;
 	passthrough) own="$listen --time-path --age-warning --age-critical" ;;
 	*) own='--warning --critical --topic --qos --reply-topic --payload --expect --operator --json' ;;
 	esac
@@ -29,6 +29,7 @@ _check_mqtt() {
 	--clean) COMPREPLY=($(compgen -W 'true false' -- "$cur")) ;;
 	--operator) COMPREPLY=($(compgen -W 'eq ne contains regex' -- "$cur")) ;;
 	--retained) COMPREPLY=($(compgen -W 'accept ignore require' -- "$cur")) ;;
+	--core) COMPREPLY=($(compgen -W 'nagios icinga' -- "$cur")) ;;
 	--deny) COMPREPLY=($(compgen -W 'publish subscribe' -- "$cur")) ;;
 	--timeout-state | --missing-state) COMPREPLY=($(compgen -W 'ok warning critical unknown' -- "$cur")) ;;
 	--value) COMPREPLY=($(compgen -W 'clients/connected clients/total messages/received messages/sent bytes/received bytes/sent subscriptions/count heap/current uptime version' -- "$cur")) ;;

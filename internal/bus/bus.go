@@ -100,7 +100,7 @@ type Bus struct {
 // results before.
 func New(o Options) (*Bus, error) {
 	b := &Bus{Options: o, submitTime: newSubmitTime(), order: order{newest: make(map[checks.Object]mark), max: o.MaxObjects}}
-	b.states = newStates(o, b.publish)
+	b.states = newStates(o, b.send)
 	if err := b.states.load(); err != nil {
 		return nil, fmt.Errorf("read the last states: %w", err)
 	}

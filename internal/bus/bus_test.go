@@ -93,7 +93,7 @@ func (b *bench) on(topic string) []string {
 }
 
 // send publishes and returns the answer to the publisher.
-func (b *bench) send(m broker.Message) error {
+func (b *bench) offer(m broker.Message) error {
 	answer := make(chan error, 1)
 	b.Accept(m, func(err error) { answer <- err })
 	return <-answer
@@ -185,7 +185,7 @@ func TestAnswersToThePublisher(t *testing.T) {
 			c := newCore()
 			c.knows = func(o checks.Object) bool { return o.Service != "nosuch" }
 			b := start(t, t.TempDir(), Core{Name: "core", Sink: c})
-			if err := b.send(message(tt.topic, tt.payload)); !errors.Is(err, tt.want) {
+			if err := b.offer(message(tt.topic, tt.payload)); !errors.Is(err, tt.want) {
 				t.Errorf("answer %v, want %v", err, tt.want)
 			}
 			refused := b.on("checkbus/rejected/host1")
@@ -204,7 +204,7 @@ func TestAnswersToThePublisher(t *testing.T) {
 
 func TestAMessageOfManyBadItemsIsToldInPart(t *testing.T) {
 	b := start(t, t.TempDir())
-	if err := b.send(message("nagios/web1", strings.Repeat("{}\n", 5000))); !errors.Is(err, checks.ErrInvalid) {
+	if err := b.offer(message("nagios/web1", strings.Repeat("{}\n", 5000))); !errors.Is(err, checks.ErrInvalid) {
 		t.Fatal(err)
 	}
 	told := b.on("checkbus/rejected/host1")
@@ -219,11 +219,11 @@ func TestAMessageOfManyBadItemsIsToldInPart(t *testing.T) {
 func TestClearingARetainedMessageIsNoResult(t *testing.T) {
 	b := start(t, t.TempDir())
 	m := message("nagios/web1/disk", "")
-	if err := b.send(m); !errors.Is(err, checks.ErrInvalid) {
+	if err := b.offer(m); !errors.Is(err, checks.ErrInvalid) {
 		t.Errorf("an empty payload is answered %v", err)
 	}
 	m.Retain = true
-	if err := b.send(m); err != nil || b.Counters().Received.Load() != 1 {
+	if err := b.offer(m); err != nil || b.Counters().Received.Load() != 1 {
 		t.Errorf("an empty retained message is answered %v", err)
 	}
 }
@@ -232,7 +232,7 @@ func TestOneCoreThatKnowsTheObjectIsEnough(t *testing.T) {
 	a, z := newCore(), newCore()
 	a.knows = func(checks.Object) bool { return false }
 	b := start(t, t.TempDir(), Core{Name: "a", Sink: a}, Core{Name: "z", Sink: z})
-	if err := b.send(message("nagios/web1", `{"exit_code":0,"reason":""}`)); err != nil {
+	if err := b.offer(message("nagios/web1", `{"exit_code":0,"reason":""}`)); err != nil {
 		t.Error(err)
 	}
 	z.wait(t, 1)
@@ -246,7 +246,7 @@ func TestWhatTheCoreWasNotYetHandedIsHandedAfterARestart(t *testing.T) {
 	for i := range 10 {
 		m := message("nagios/web1/disk", fmt.Sprintf(`{"exit_code":0,"reason":"%d"}`, i))
 		m.PacketID = uint16(i + 1)
-		if err := b.send(m); err != nil {
+		if err := b.offer(m); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -275,7 +275,7 @@ func TestAnObjectsOrderSurvivesFailures(t *testing.T) {
 	for i := range 30 {
 		batch = append(batch, fmt.Sprintf(`{"exit_code":0,"reason":"%d","service":"s%d"}`, i, i%3))
 	}
-	if err := b.send(message("nagios/web1", strings.Join(batch, "\n"))); err != nil {
+	if err := b.offer(message("nagios/web1", strings.Join(batch, "\n"))); err != nil {
 		t.Fatal(err)
 	}
 	last := map[string]int{"s0": -1, "s1": -1, "s2": -1}
@@ -298,7 +298,7 @@ func TestWhatTheCoreRejectsIsToldOnTheTopic(t *testing.T) {
 		return nil
 	}
 	b := start(t, t.TempDir(), Core{Name: "core", Sink: c})
-	if err := b.send(message("nagios/web1", `[{"exit_code":2,"reason":"x","service":"bad"},{"exit_code":0,"reason":"y","service":"good"}]`)); err != nil {
+	if err := b.offer(message("nagios/web1", `[{"exit_code":2,"reason":"x","service":"bad"},{"exit_code":0,"reason":"y","service":"good"}]`)); err != nil {
 		t.Fatal(err)
 	}
 	c.wait(t, 1)
@@ -324,7 +324,7 @@ func TestRedeliveriesAfterARestartAreNoSecondResults(t *testing.T) {
 	for i := range 3 {
 		m := message("nagios/web1/disk", fmt.Sprintf(`{"exit_code":2,"reason":"%d"}`, i))
 		m.PacketID = uint16(i + 1)
-		if err := b.send(m); err != nil {
+		if err := b.offer(m); err != nil {
 			t.Fatal(err)
 		}
 		sent = append(sent, m)
@@ -335,12 +335,12 @@ func TestRedeliveriesAfterARestartAreNoSecondResults(t *testing.T) {
 	b = start(t, dir, Core{Name: "core", Sink: c})
 	for _, m := range sent {
 		m.Dup = true
-		if err := b.send(m); err != nil {
+		if err := b.offer(m); err != nil {
 			t.Errorf("a redelivery is answered %v", err)
 		}
 	}
 	another := sent[2] // not marked as a redelivery
-	if err := b.send(another); err != nil {
+	if err := b.offer(another); err != nil {
 		t.Fatal(err)
 	}
 	if taken := c.wait(t, 4); len(taken) != 4 || b.Counters().Duplicate.Load() != 3 {
@@ -351,7 +351,7 @@ func TestRedeliveriesAfterARestartAreNoSecondResults(t *testing.T) {
 func TestWithoutACoreStatesAreBackAfterARestart(t *testing.T) {
 	dir := t.TempDir()
 	b := start(t, dir)
-	if err := b.send(message("nagios/web1/disk", `{"exit_code":2,"reason":"full"}`)); err != nil {
+	if err := b.offer(message("nagios/web1/disk", `{"exit_code":2,"reason":"full"}`)); err != nil {
 		t.Fatal(err)
 	}
 	b.wait(t, "checkbus/event/web1/disk", 1)
@@ -385,7 +385,7 @@ func TestAFullSpoolRefusesAndTakesTheSameMessageLater(t *testing.T) {
 	for ; err == nil && sent < 200; sent++ {
 		m = message("nagios/web1/disk", fmt.Sprintf(`{"exit_code":0,"reason":"%d %s"}`, sent, long))
 		m.PacketID = uint16(sent + 1)
-		err = b.send(m)
+		err = b.offer(m)
 	}
 	if !errors.Is(err, checks.ErrFull) {
 		t.Fatalf("after %d messages: %v", sent, err)
@@ -396,7 +396,7 @@ func TestAFullSpoolRefusesAndTakesTheSameMessageLater(t *testing.T) {
 	c.wait(t, sent-1)
 	m.Dup = true
 	for late := time.Now().Add(10 * time.Second); ; { // the last commit makes room
-		if err = b.send(m); err == nil || time.Now().After(late) {
+		if err = b.offer(m); err == nil || time.Now().After(late) {
 			break
 		}
 	}
@@ -417,7 +417,7 @@ func TestWhatComesAgainByItselfIsNotRefusedByAFullSpool(t *testing.T) {
 	held := func(payload string) error {
 		m := message("nagios/web1/"+strings.Repeat("x", 500), payload)
 		m.Held = true
-		return b.send(m)
+		return b.offer(m)
 	}
 	item := `{"exit_code":0,"reason":"` + strings.Repeat("x", 10_000) + `"}`
 	var err error
@@ -441,7 +441,7 @@ func TestWhatComesAgainByItselfIsNotRefusedByAFullSpool(t *testing.T) {
 func TestWithoutACoreTheGatewayJudges(t *testing.T) {
 	b := start(t, t.TempDir())
 	for i, code := range []int{0, 2, 2, 0} {
-		if err := b.send(message("nagios/web1/disk", fmt.Sprintf(`{"exit_code":%d,"reason":"now %d"}`, code, i))); err != nil {
+		if err := b.offer(message("nagios/web1/disk", fmt.Sprintf(`{"exit_code":%d,"reason":"now %d"}`, code, i))); err != nil {
 			t.Fatal(err)
 		}
 	}

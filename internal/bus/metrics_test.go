@@ -76,8 +76,8 @@ func TestEveryFigureIsAMetric(t *testing.T) {
 		return nil
 	}
 	b := start(t, t.TempDir(), Core{Name: "main", Sink: c})
-	_ = b.send(message("nagios/web1", `[{"exit_code":0,"reason":"","time":2000},{"exit_code":0,"reason":"","time":1000},{"reason":""}]`))
-	_ = b.send(message("nagios/refused", `{"exit_code":0,"reason":""}`))
+	_ = b.offer(message("nagios/web1", `[{"exit_code":0,"reason":"","time":2000},{"exit_code":0,"reason":"","time":1000},{"reason":""}]`))
+	_ = b.offer(message("nagios/refused", `{"exit_code":0,"reason":""}`))
 	b.Denied(message("nagios/other", `{}`))
 	b.says(t, map[string]string{"core/main/submitted": "1", "core/main/rejected": "1", "spool/length": "0", "states/count": "2"})
 	values := b.scrape(t)

@@ -33,17 +33,20 @@ func (b *Bus) PublishStatus(state string) {
 	b.publish(broker.StatusTopic, map[string]string{"state": state}, true)
 }
 
-// publish writes value as JSON; nil clears what is retained on topic.
+// publish writes value as JSON.
 func (b *Bus) publish(topic string, value any, retain bool) {
-	var payload []byte
-	var err error
-	if value != nil {
-		payload, err = json.Marshal(value)
-	}
-	if err == nil {
-		err = b.Publish(topic, payload, retain)
-	}
+	payload, err := json.Marshal(value)
 	if err != nil {
+		b.Log.Error("not published", "topic", topic, "err", err)
+		return
+	}
+	b.send(topic, payload, retain)
+}
+
+// send hands a message to the subscribers; an empty one clears what is retained
+// on topic.
+func (b *Bus) send(topic string, payload []byte, retain bool) {
+	if err := b.Publish(topic, payload, retain); err != nil {
 		b.unpublished.Add(1)
 		b.Log.Debug("not published", "topic", topic, "err", err)
 	}

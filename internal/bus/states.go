@@ -20,7 +20,7 @@ const untold = 4096
 type states struct {
 	*tracker
 	queue *spool.Queue
-	send  func(topic string, value any, retain bool)
+	send  func(topic string, payload []byte, retain bool)
 	words chan func()
 	ended chan struct{} // closed when nothing is published any more
 	saver *saver
@@ -33,7 +33,7 @@ type states struct {
 }
 
 // newStates makes the way, which publishes by send.
-func newStates(o Options, send func(topic string, value any, retain bool)) *states {
+func newStates(o Options, send func(topic string, payload []byte, retain bool)) *states {
 	s := &states{
 		queue: o.Queue,
 		send:  send,
@@ -62,7 +62,7 @@ func (s *states) load() error {
 	seq, err := s.queue.EachState(func(c checks.Change) error {
 		s.tracker.restore(c, !s.judges())
 		if !s.judges() {
-			s.send(c.Topic(stateRoot), c, true)
+			s.send(c.Topic(stateRoot), c.JSON(), true)
 		}
 		return nil
 	})
@@ -150,14 +150,18 @@ func (w watcher) Lost(o checks.Object) { w.states.do(func() { w.states.lost(w.so
 // announce publishes what is new: first the state, so that whoever is told of
 // an event finds it, then the events.
 func (s *states) announce(n news) {
-	topic := n.now.Topic(stateRoot)
+	now := n.now.JSON()
 	if n.gone {
-		s.send(topic, nil, true)
+		s.send(n.now.Topic(stateRoot), nil, true)
 	} else {
-		s.send(topic, n.now, true)
+		s.send(n.now.Topic(stateRoot), now, true)
 	}
-	for _, c := range n.events {
-		s.send(c.Topic(eventRoot), c, false)
+	for i, c := range n.events {
+		text := now // the last event is what the state says
+		if i < len(n.events)-1 {
+			text = c.JSON()
+		}
+		s.send(c.Topic(eventRoot), text, false)
 		s.events.Add(1)
 	}
 	if n.keep {

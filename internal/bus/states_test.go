@@ -78,7 +78,7 @@ func TestWhatTheCoreNoLongerHasIsCleared(t *testing.T) {
 func TestWithAFeedTheGatewayDoesNotJudge(t *testing.T) {
 	f := newFeed()
 	b := start(t, t.TempDir(), f.core("nagios"))
-	if err := b.send(message("nagios/db1/disk", `{"exit_code":2,"reason":"full"}`)); err != nil {
+	if err := b.offer(message("nagios/db1/disk", `{"exit_code":2,"reason":"full"}`)); err != nil {
 		t.Fatal(err)
 	}
 	f.sawAll(is(checks.OK, 1))
@@ -136,7 +136,7 @@ func TestWithoutACoreARestartTellsWhatWasNotToldBefore(t *testing.T) {
 	dir := t.TempDir()
 	b := start(t, dir)
 	for i, service := range []string{"b", "a"} {
-		if err := b.send(message("nagios/db1/"+service, `{"exit_code":0,"reason":""}`)); err != nil {
+		if err := b.offer(message("nagios/db1/"+service, `{"exit_code":0,"reason":""}`)); err != nil {
 			t.Fatal(i, err)
 		}
 		b.wait(t, "checkbus/state/db1/"+service, 1)
@@ -144,7 +144,7 @@ func TestWithoutACoreARestartTellsWhatWasNotToldBefore(t *testing.T) {
 	queue := b.Queue
 	b.cancel() // as if nothing were published from here on
 	for _, service := range []string{"b", "a"} {
-		if err := b.send(message("nagios/db1/"+service, `{"exit_code":1,"reason":""}`)); err != nil {
+		if err := b.offer(message("nagios/db1/"+service, `{"exit_code":1,"reason":""}`)); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -190,9 +190,9 @@ func TestFourThousandChangesAtOnce(t *testing.T) {
 func TestASlowSubscriberHoldsUpNoAcknowledgement(t *testing.T) {
 	release := make(chan struct{})
 	b := start(t, t.TempDir())
-	b.states.send = func(string, any, bool) { <-release }
+	b.states.send = func(string, []byte, bool) { <-release }
 	for i := range 100 {
-		if err := b.send(message("nagios/db1/disk", fmt.Sprintf(`{"exit_code":0,"reason":"%d"}`, i))); err != nil {
+		if err := b.offer(message("nagios/db1/disk", fmt.Sprintf(`{"exit_code":0,"reason":"%d"}`, i))); err != nil {
 			t.Fatal(err)
 		}
 	}

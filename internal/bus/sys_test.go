@@ -41,7 +41,7 @@ func TestFiguresFollowTheResults(t *testing.T) {
 		"nagios/nosuch":  `{"exit_code":0,"reason":""}`,
 		"nagios/refused": `{"exit_code":0,"reason":"","time":` + fmt.Sprint(time.Now().Add(time.Hour).Unix()) + `}`,
 	} {
-		_ = b.send(message(topic, payload)) // refusals are what is counted
+		_ = b.offer(message(topic, payload)) // refusals are what is counted
 	}
 	b.Denied(message("nagios/other", `{}`))
 	b.says(t, map[string]string{
@@ -70,7 +70,7 @@ func TestFiguresTellOfACoreThatIsDown(t *testing.T) {
 	ill.down.Store(true)
 	ill.verdict = func(checks.Result) error { return errors.New("unreachable") }
 	b := start(t, t.TempDir(), Core{Name: "well", Sink: well}, Core{Name: "ill", Sink: ill})
-	if err := b.send(message("nagios/web1", `{"exit_code":0,"reason":""}`)); err != nil {
+	if err := b.offer(message("nagios/web1", `{"exit_code":0,"reason":""}`)); err != nil {
 		t.Fatal(err)
 	}
 	b.says(t, map[string]string{"core/well/up": "1", "core/well/submitted": "1", "core/well/lag": "0",
@@ -89,7 +89,7 @@ func TestFiguresTellOfACoreThatIsDown(t *testing.T) {
 func TestFiguresArePublishedWhenTheyChange(t *testing.T) {
 	b := start(t, t.TempDir())
 	for n := range 3 {
-		if err := b.send(message("nagios/web1", `{"exit_code":0,"reason":""}`)); err != nil {
+		if err := b.offer(message("nagios/web1", `{"exit_code":0,"reason":""}`)); err != nil {
 			t.Fatal(err)
 		}
 		b.says(t, map[string]string{"results/received": fmt.Sprint(n + 1)})

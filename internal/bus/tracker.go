@@ -100,7 +100,9 @@ func (t *tracker) restore(c checks.Change, published bool) {
 
 // put makes o what e is, and counts it.
 func (t *tracker) put(o checks.Object, e tracked) {
-	t.remove(o)
+	if before, ok := t.objects[o]; ok {
+		t.counts[before.state].Add(-1)
+	}
 	t.objects[o] = e
 	t.counts[e.state].Add(1)
 }
@@ -291,7 +293,7 @@ func (e tracked) change(s checks.Status, origin string) checks.Change {
 	return checks.Change{Status: s, Previous: e.previous, Origin: origin, Kind: e.kind, Seq: e.seq}
 }
 
-// micros is t in microseconds since 1970; 0 when t is zero.
+// millis is t in milliseconds since 1970; 0 when t is zero.
 func millis(t time.Time) int64 {
 	if t.IsZero() {
 		return 0

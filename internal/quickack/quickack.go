@@ -1,4 +1,5 @@
-// Package quickack makes connections to an Icinga 2 answer without delay.
+// Package quickack makes connections on which the other side need not wait for
+// acknowledgements. Linux alone can; elsewhere they are ordinary ones.
 package quickack
 
 import (
@@ -6,14 +7,12 @@ import (
 	"fmt"
 	"net"
 	"syscall"
-
-	"golang.org/x/sys/unix"
 )
 
 // Dial is dial for connections that acknowledge at once what they read. Icinga 2
-// sends a long answer in several small segments and, by Nagle's algorithm, holds
-// the last one back until the others are acknowledged; a delayed acknowledgement
-// then costs 40 ms (tcp(7), TCP_QUICKACK).
+// and Mosquitto send a long answer in several small segments and, by Nagle's
+// algorithm, hold the last one back until the others are acknowledged; a delayed
+// acknowledgement then costs 40 ms (tcp(7), TCP_QUICKACK).
 func Dial(dial *net.Dialer) func(ctx context.Context, network, addr string) (net.Conn, error) {
 	return func(ctx context.Context, network, addr string) (net.Conn, error) {
 		return connect(ctx, dial, network, addr)
@@ -65,9 +64,7 @@ func (c conn) Read(p []byte) (int, error) {
 // acknowledge acknowledges what was read. Without it the next part of an answer
 // is late, and sound.
 func (c conn) acknowledge() {
-	_ = c.raw.Control(func(fd uintptr) {
-		_ = unix.SetsockoptInt(int(fd), unix.IPPROTO_TCP, unix.TCP_QUICKACK, 1)
-	})
+	_ = c.raw.Control(quick)
 }
 
 type turns struct {

@@ -1,0 +1,78 @@
+package main
+
+import (
+	"strings"
+	"testing"
+	"time"
+	"unicode"
+	"unicode/utf8"
+
+	"checkbus/checks"
+)
+
+// Whatever a message says, each mode that reads one makes an output of it by
+// the guidelines: a state and one line of text, performance data behind the
+// first "|" of that line, and none in the others.
+func FuzzPayload(f *testing.F) {
+	for _, seed := range []string{
+		`{"temp":71.5,"ts":1577934245}`, `{"exit_code":1,"reason":"slow | took=3s;1;2\nmore|x"}`, "17", "1 days, 2 hours",
+		`{"state":"OK","reason":"0123","origin":"nagios"}`, "a|b\x00\xff\n'c'=1", `{"ts":"2020-01-02T03:04:05Z"}`, `[1`,
+	} {
+		f.Add("plant/a", []byte(seed))
+	}
+	modes := map[string][]string{
+		"read":        {"-T", "#", "--metric", "a b'=temp,unit=C,warning=1:", "--time-path", "ts", "--age-warning", "5"},
+		"passthrough": {"-T", "#", "--time-path", "time"},
+		"sys":         {"--value", "uptime,warning=1"},
+		"age":         {"-T", "#", "--per-topic", "--time-path", "$"},
+		"gateway":     {"--result-host", "web1"},
+	}
+	probes := map[string]*probe{}
+	for name, args := range modes {
+		s, err := parse(append([]string{name, "-v", "--message", "{text} {payload} {topic}"}, args...))
+		if err != nil {
+			f.Fatal(err)
+		}
+		probes[name] = &probe{settings: s}
+	}
+	f.Fuzz(func(t *testing.T, topic string, payload []byte) {
+		m := message{topic: topic, payload: payload, at: time.Now()}
+		for name, p := range probes {
+			out := render(p.settings, p.finding(m), 0).String()
+			line, long, _ := strings.Cut(out, "\n")
+			text, data, _ := strings.Cut(line, "|")
+			_, err := checks.ParsePerfdata(data)
+			if err != nil || !strings.HasPrefix(text, "MQTT ") || strings.Contains(long, "|") ||
+				!utf8.ValidString(out) || strings.ContainsFunc(line, unicode.IsControl) {
+				t.Errorf("%s: %q, %v", name, out, err)
+			}
+		}
+	})
+}
+
+// finding is what the mode makes of a message.
+func (p *probe) finding(m message) finding {
+	switch p.mode.name {
+	case "read":
+		return p.judge(m)
+	case "sys":
+		return p.judgeSys(map[string]string{p.values[0].topics[0]: string(m.payload)})
+	case "age":
+		old, err := p.ageOf(m)
+		if err != nil {
+			return p.missing("no time stamp: %v", err)
+		}
+		return p.judgeAges(ages{m.topic: m.at.Add(-old)}, m.at)
+	case "gateway":
+		d := &delivery{object: p.object, no: map[string]verdict{}, cores: map[string]bool{}}
+		for _, topic := range []string{rejectedRoot + "/me", stateRoot + "/web1", coreRoot + "/" + m.topic} {
+			m.topic = topic
+			d.take(m)
+		}
+		if d.state != nil {
+			return p.arrived(d, 0, 0)
+		}
+		return d.rejected()
+	}
+	return p.passOn(m)
+}
