@@ -2,6 +2,7 @@ package broker
 
 import (
 	"fmt"
+	"net/http"
 	"strings"
 	"testing"
 
@@ -130,4 +131,24 @@ func TestSysCountsABridgeAsMosquittoDoes(t *testing.T) {
 			t.Errorf("%s is %q, Mosquitto's %q", topic, got, want)
 		}
 	}
+}
+
+func TestAVisitorTooManyIsCountedAndLoggedOnce(t *testing.T) {
+	g := start(t, func(c *Config) { c.MaxConnections = 1 })
+	server := g.pages()
+	for range 1 + strangers {
+		mqtttest.Open(t, g.addr, mqtttest.Options{})
+	}
+	eventually(t, "all are there", func() bool { return g.count.connections.Load() == 1+strangers })
+	for range 2 {
+		response, err := http.Get(server.URL)
+		if err != nil {
+			t.Fatal(err)
+		}
+		response.Body.Close()
+		if response.StatusCode != http.StatusServiceUnavailable {
+			t.Errorf("answered %s", response.Status)
+		}
+	}
+	g.counts(2, "connection refused, there are too many\"", func(s Stats) int64 { return s.Refused })
 }
