@@ -159,16 +159,15 @@ func validateBridges(bridges []Bridge) []error {
 func checkBridges(bridges []Bridge) error {
 	var errs []error
 	for i, b := range bridges {
-		errs = append(errs, inBridge(i, b.check()))
+		for _, err := range b.check() {
+			errs = append(errs, inBridge(i, err))
+		}
 	}
 	return errors.Join(errs...)
 }
 
 // inBridge names the bridge that err, which begins with a key, is about.
 func inBridge(i int, err error) error {
-	if err == nil {
-		return nil
-	}
 	return fmt.Errorf("bridge[%d].%w", i, err)
 }
 

@@ -72,7 +72,11 @@ func (c *crossing) nameOf(l *mqttLink) string {
 // passMessage passes on a PUBLISH, or answers it where it cannot go.
 func (c *crossing) passMessage(w way, pk *packets.Packet) error {
 	topic, ok := w.rename(pk.TopicName)
-	if !ok || len(topic) > maxFilterBytes || strings.Count(topic, "/") > maxLevels {
+	levels := maxLevels
+	if w.to == c.near {
+		levels = c.broker.cfg.MaxTopicLevels // it would end the connection
+	}
+	if !ok || len(topic) > maxFilterBytes || strings.Count(topic, "/") > levels {
 		return c.refuse(w, pk, packets.ErrTopicNameInvalid.Code)
 	}
 	if w.to == c.far && pk.FixedHeader.Qos > c.maxQoS { // waits from other settings

@@ -230,12 +230,8 @@ func (br *bridge) stats() BridgeStats {
 
 // figures are what is published below $SYS/gateway/bridge/.
 func (s BridgeStats) figures() []figure {
-	up := int64(0)
-	if s.Up {
-		up = 1
-	}
 	return []figure{
-		{s.Name + "/up", up},
+		{s.Name + "/up", flag(s.Up)},
 		{s.Name + "/sent", s.Sent},
 		{s.Name + "/received", s.Received},
 		{s.Name + "/dropped", s.Dropped},

@@ -79,7 +79,7 @@ type Broker struct {
 	// What is logged now and then only.
 	acceptFailed, panicked, slowed, loginRefused, handshakeFailed, retainRefused               seldom
 	full, addressCrowded, proxyRefused, packetRefused, connectLate, topicRefused, rateExceeded seldom
-	queueFull, readFailed, pathEnded                                                           seldom
+	queueFull, readFailed, pathEnded, sessionsFull                                             seldom
 
 	mu       sync.Mutex
 	sessions map[string]*session // by client identifier

@@ -10,8 +10,8 @@ import (
 // A Client is a client that is connected.
 type Client struct {
 	ID          string    `json:"id"`
-	User        string    `json:"user"` // authenticated as; empty for an anonymous one
-	Address     string    `json:"address"`
+	User        string    `json:"user"`    // authenticated as; empty for an anonymous one
+	Address     string    `json:"address"` // or unix, or bridge for one of the gateway's own
 	Version     string    `json:"version"` // of MQTT: 3.1, 3.1.1 or 5
 	Connected   time.Time `json:"connected"`
 	MessagesIn  int64     `json:"messages_in"` // since then
@@ -50,7 +50,10 @@ var protocolNames = map[byte]string{3: "3.1", 4: "3.1.1", 5: "5"}
 // describe tells of a connection that has the session of client id.
 func (c *conn) describe(id string) Client {
 	address := c.RemoteAddr().String()
-	if c.RemoteAddr().Network() == "unix" {
+	switch {
+	case c.listener.bridge:
+		address = "bridge"
+	case c.RemoteAddr().Network() == "unix":
 		address = "unix"
 	}
 	return Client{

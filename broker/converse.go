@@ -100,7 +100,7 @@ func (b *Broker) admit(c *conn, packet []byte) error {
 	c.client.ParseConnect("", pk)
 	code := pk.ConnectValidate()
 	switch {
-	case atomic.LoadInt64(&b.server.Info.ClientsConnected) >= int64(b.cfg.MaxConnections+len(b.cfg.Bridges)):
+	case b.isFull(c):
 		c.refusal, code = refuseBusy, packets.ErrServerBusy
 	case code != packets.CodeSuccess:
 	case c.version < 5 && !pk.Connect.Clean && pk.Connect.ClientIdentifier == "": // MQTT 3.1.1, 3.1.3.1

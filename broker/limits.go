@@ -3,8 +3,8 @@ package broker
 import (
 	"errors"
 	"io"
-	"net"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"github.com/gorilla/websocket"
@@ -26,7 +26,7 @@ func (b *Broker) note(c *conn, err error) {
 	remote, listener := c.RemoteAddr().String(), c.listener.settings.Address
 	switch {
 	case errors.Is(err, packets.ErrServerBusy):
-		b.crowded(c.RemoteAddr())
+		b.crowded(remote)
 	case errors.Is(err, errCrowdedAddress):
 		b.count.refusedAddress.Add(1)
 		if b.addressCrowded.now() {
@@ -55,11 +55,18 @@ func (b *Broker) note(c *conn, err error) {
 	}
 }
 
+// isFull reports whether there is no room for one more client. The gateway's own
+// bridges always have room, and take none from others.
+func (b *Broker) isFull(c *conn) bool {
+	others := atomic.LoadInt64(&b.server.Info.ClientsConnected) - b.count.bridging.Load()
+	return !c.listener.bridge && others >= int64(b.cfg.MaxConnections)
+}
+
 // crowded counts and logs a connection beyond max_connections.
-func (b *Broker) crowded(remote net.Addr) {
+func (b *Broker) crowded(remote string) {
 	b.count.refused.Add(1)
 	if b.full.now() {
-		b.log.Warn("connection refused, there are too many", "remote", remote.String(), "max_connections", b.cfg.MaxConnections, "count", b.full.count())
+		b.log.Warn("connection refused, there are too many", "remote", remote, "max_connections", b.cfg.MaxConnections, "count", b.full.count())
 	}
 }
 

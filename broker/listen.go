@@ -164,7 +164,7 @@ func (b *Broker) acceptFrom(ln *listener) {
 		pause = leastPause
 		ln.failure.Store(nil)
 		if b.count.connections.Load() >= int64(b.cfg.MaxConnections+strangers) {
-			b.crowded(nc.RemoteAddr())
+			b.crowded(nc.RemoteAddr().String())
 			_ = nc.Close()
 			continue
 		}

@@ -53,6 +53,8 @@ var collected = []metric{
 	counter("messages_dropped", "Deliveries lost because a client's queue was full.", func(s Stats) int64 { return s.Dropped + s.InflightDropped }),
 	counter("messages_denied", "Messages that access control refused.", func(s Stats) int64 { return s.Denied }),
 	counter("messages_redelivered", "Messages that had been taken before.", func(s Stats) int64 { return s.Redelivered }),
+	counter("messages_returned", "Messages that came back over other brokers, and were not taken again.", func(s Stats) int64 { return s.Looped }),
+	counter("messages_withheld", "Deliveries to bridges that were not made, as they could have gone round.", func(s Stats) int64 { return s.NotBridged }),
 	gauge("messages_pending", "Results not yet on disk, or not yet acknowledged.", func(s Stats) int64 { return s.Pending }),
 	counter("payload_received_bytes", "Bytes of the payloads of messages received.", func(s Stats) int64 { return s.PayloadIn }),
 	counter("payload_sent_bytes", "Bytes of the payloads of messages sent.", func(s Stats) int64 { return s.PayloadOut }),
@@ -60,10 +62,66 @@ var collected = []metric{
 	counter("sent_bytes", "Bytes of packets sent.", func(s Stats) int64 { return s.BytesOut }),
 }
 
+// Those of bridges have the bridge's name as their label.
+var (
+	bridgeUp       = prometheus.NewDesc("checkbus_bridge_up", "Whether the bridge is up.", []string{"bridge"}, nil)
+	bridgeMessages = prometheus.NewDesc("checkbus_bridge_messages_total", "Messages that passed the bridge, or were dropped.", []string{"bridge", "outcome"}, nil)
+	bridgeWaiting  = prometheus.NewDesc("checkbus_bridge_waiting_messages", "Messages that wait here for the bridge, or for an acknowledgement.", []string{"bridge"}, nil)
+)
+
+// collect sends the metrics of a bridge.
+func (s BridgeStats) collect(to chan<- prometheus.Metric) {
+	to <- prometheus.MustNewConstMetric(bridgeUp, prometheus.GaugeValue, float64(flag(s.Up)), s.Name)
+	to <- prometheus.MustNewConstMetric(bridgeMessages, prometheus.CounterValue, float64(s.Sent), s.Name, "sent")
+	to <- prometheus.MustNewConstMetric(bridgeMessages, prometheus.CounterValue, float64(s.Received), s.Name, "received")
+	to <- prometheus.MustNewConstMetric(bridgeMessages, prometheus.CounterValue, float64(s.Dropped), s.Name, "dropped")
+	to <- prometheus.MustNewConstMetric(bridgeWaiting, prometheus.GaugeValue, float64(s.Queued), s.Name)
+}
+
+// Those of the outside broker are there with one only.
+var (
+	subscribeUp       = prometheus.NewDesc("checkbus_subscribe_up", "Whether the outside broker is connected.", nil, nil)
+	subscribeConnects = prometheus.NewDesc("checkbus_subscribe_connections_total", "Connections to the outside broker.", nil, nil)
+	subscribeMessages = prometheus.NewDesc("checkbus_subscribe_messages_total", "Messages from and for the outside broker.", []string{"outcome"}, nil)
+	subscribeHeld     = prometheus.NewDesc("checkbus_subscribe_held_messages", "Messages received and not acknowledged.", nil, nil)
+	subscribeWaiting  = prometheus.NewDesc("checkbus_subscribe_waiting_messages", "Messages that wait for the outside broker.", nil, nil)
+)
+
+// collect sends the metrics of the outside broker.
+func (st *SubscribeStats) collect(to chan<- prometheus.Metric) {
+	to <- prometheus.MustNewConstMetric(subscribeUp, prometheus.GaugeValue, float64(flag(st.Up)))
+	to <- prometheus.MustNewConstMetric(subscribeConnects, prometheus.CounterValue, float64(st.Connections))
+	for _, f := range []figure{
+		{"received", st.Received},
+		{"redelivered", st.Redelivered},
+		{"acknowledged", st.Acknowledged},
+		{"published", st.Published},
+		{"dropped", st.Dropped},
+	} {
+		to <- prometheus.MustNewConstMetric(subscribeMessages, prometheus.CounterValue, float64(f.value), f.name)
+	}
+	to <- prometheus.MustNewConstMetric(subscribeHeld, prometheus.GaugeValue, float64(st.Held))
+	to <- prometheus.MustNewConstMetric(subscribeWaiting, prometheus.GaugeValue, float64(st.Waiting))
+}
+
+// flag is a truth as a figure.
+func flag(b bool) int64 {
+	if b {
+		return 1
+	}
+	return 0
+}
+
 // Describe and Collect make a Broker a prometheus.Collector.
 func (b *Broker) Describe(to chan<- *prometheus.Desc) {
 	for _, m := range collected {
 		to <- m.desc
+	}
+	for _, d := range []*prometheus.Desc{
+		bridgeUp, bridgeMessages, bridgeWaiting,
+		subscribeUp, subscribeConnects, subscribeMessages, subscribeHeld, subscribeWaiting,
+	} {
+		to <- d
 	}
 	to <- ackDesc
 }
@@ -73,6 +131,12 @@ func (b *Broker) Collect(to chan<- prometheus.Metric) {
 	st := b.Stats()
 	for _, m := range collected {
 		to <- prometheus.MustNewConstMetric(m.desc, m.kind, float64(m.value(st)))
+	}
+	for _, s := range b.Bridges() {
+		s.collect(to)
+	}
+	if st.Subscribe != nil {
+		st.Subscribe.collect(to)
 	}
 	to <- b.ackTime.metric()
 }

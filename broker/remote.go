@@ -89,10 +89,15 @@ func (r Remote) validate() []error {
 
 // check reads the files that r names, and returns every mistake, each beginning
 // with its key.
-func (r Remote) check() error {
-	_, badPassword := r.password()
-	_, badTLS := r.tlsConfig("")
-	return errors.Join(badPassword, badTLS)
+func (r Remote) check() []error {
+	var errs []error
+	if _, err := r.password(); err != nil {
+		errs = append(errs, err)
+	}
+	if _, err := r.tlsConfig(""); err != nil {
+		errs = append(errs, err)
+	}
+	return errs
 }
 
 // parseRemote reads an address, and fills in the default port and path.

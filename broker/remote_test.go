@@ -49,8 +49,12 @@ func TestRemoteMistakesAreNamedByTheirKey(t *testing.T) {
 func TestRemoteFilesAreReadAgainAndNeverShown(t *testing.T) {
 	dir := t.TempDir()
 	r := Remote{Username: "me", PasswordFile: filepath.Join(dir, "secret"), CA: filepath.Join(dir, "ca.pem")}
-	if err := r.check(); err == nil || !strings.Contains(err.Error(), "password_file: ") || !strings.Contains(err.Error(), "ca: ") {
-		t.Errorf("missing files: %v, want both named", err)
+	bridges := checkBridges([]Bridge{{Remote: r}})
+	outside := Subscribe{Remote: r}.Check()
+	for prefix, err := range map[string]error{"bridge[0].": bridges, "subscribe.": outside} {
+		if err == nil || !strings.Contains(err.Error(), prefix+"password_file: ") || !strings.Contains(err.Error(), prefix+"ca: ") {
+			t.Errorf("missing files: %v, want both named", err)
+		}
 	}
 	for _, want := range []string{"first", "second"} {
 		if err := os.WriteFile(r.PasswordFile, []byte(want+"\r\nrest\n"), 0o600); err != nil {
@@ -63,8 +67,8 @@ func TestRemoteFilesAreReadAgainAndNeverShown(t *testing.T) {
 	if err := os.WriteFile(r.CA, []byte("hidden"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	if err := r.check(); err == nil || strings.Contains(err.Error(), "hidden") {
-		t.Errorf("a bad CA: %v", err)
+	if errs := r.check(); len(errs) != 1 || strings.Contains(errs[0].Error(), "hidden") {
+		t.Errorf("a bad CA: %v", errs)
 	}
 }
 

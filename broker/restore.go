@@ -32,6 +32,7 @@ func (b *Broker) restore() error {
 			return fmt.Errorf("open broker store: %w", errors.Join(st.explain(err), st.closeEngine(err), st.lock.Unlock()))
 		}
 	}
+	b.routes.forget() // of what was published before
 	b.mu.Lock()
 	b.mostSeen = len(b.sessions)
 	b.mu.Unlock()

@@ -128,10 +128,10 @@ func (s *session) renew() {
 }
 
 // wait blocks until there is room for in, and reports whether there is: not
-// when its connection is closed. Only that connection's reader calls it. An
-// MQTT 5 client keeps the Receive Maximum by itself, or take finds it out.
+// when its connection is closed. Only that connection's reader calls it. A
+// client that knows the Receive Maximum keeps it by itself, or take finds it out.
 func (s *session) wait(in *inbound) bool {
-	counted := in.version < 5 || in.packet.FixedHeader.Qos == 0
+	counted := !in.conn.knowsReceiveMaximum() || in.packet.FixedHeader.Qos == 0
 	size := len(in.packet.Payload)
 	for {
 		s.mu.Lock()
@@ -147,6 +147,10 @@ func (s *session) wait(in *inbound) bool {
 		}
 	}
 }
+
+// knowsReceiveMaximum reports whether the client was told how much it may send:
+// in MQTT 5, but a bridge passes on what another broker sends, which may not know.
+func (c *conn) knowsReceiveMaximum() bool { return c.version == 5 && !c.listener.bridge }
 
 // An outcome says what to do with a publish that arrived.
 type outcome uint8
@@ -166,7 +170,7 @@ func (s *session) take(in *inbound) outcome {
 		if s.knows(in) {
 			return known
 		}
-		if in.version == 5 && len(s.queue)+len(s.received) >= receiveMaximum {
+		if in.conn.knowsReceiveMaximum() && len(s.queue)+len(s.received) >= receiveMaximum {
 			return tooMany
 		}
 		s.queue = append(s.queue, in)

@@ -2,6 +2,7 @@ package broker
 
 import (
 	"fmt"
+	"strings"
 	"sync"
 	"testing"
 
@@ -268,6 +269,9 @@ func TestSessionsAreBounded(t *testing.T) {
 	}
 	eventually(t, "10 sessions are left", func() bool { return g.Stats().Sessions <= 10 })
 	eventually(t, "their subscriptions, too", func() bool { return g.Stats().Subscriptions <= 10 })
+	if n := strings.Count(g.log.String(), "longest away ended"); n != 1 {
+		t.Errorf("%d lines:\n%s", n, g.log)
+	}
 	for _, clean := range []bool{false, true} {
 		c := g.dial(mqtttest.Options{ID: "p29", Persistent: !clean})
 		if clean == c.Connack.SessionPresent() {

@@ -160,6 +160,7 @@ func (b *Broker) expire(now time.Time) {
 	var away, over []*session
 	var wills []*will
 	var relieved []*session // of their wills
+	crowded := false
 	for _, s := range b.sessions {
 		if s.refs > 0 {
 			continue
@@ -181,6 +182,7 @@ func (b *Broker) expire(now time.Time) {
 	if surplus := len(b.sessions) - len(over) - b.mostSessions(); surplus > 0 {
 		slices.SortFunc(away, func(x, y *session) int { return x.away.Compare(y.away) })
 		over = append(over, away[:min(surplus, len(away))]...)
+		crowded = len(away) > 0
 	}
 	for _, s := range over {
 		s.refs++
@@ -192,6 +194,9 @@ func (b *Broker) expire(now time.Time) {
 		}
 	}
 	b.mu.Unlock()
+	if crowded && b.sessionsFull.now() {
+		b.log.Warn("sessions of clients that are longest away ended, there are too many", "max_connections", b.cfg.MaxConnections, "count", b.sessionsFull.count())
+	}
 	for _, w := range wills {
 		b.publishWill(w)
 	}

@@ -64,7 +64,8 @@ type counters struct {
 	refusedPackets, refusedTopics              atomic.Int64
 	connectTimeouts, slowedByRate              atomic.Int64
 	looped, notBridged                         atomic.Int64
-	calm                                       atomic.Bool // waiting was at most calmOut
+	bridging                                   atomic.Int64 // connections in memory, of bridges
+	calm                                       atomic.Bool  // waiting was at most calmOut
 }
 
 // Stats returns the figures as they are now. It may be called at any time, and

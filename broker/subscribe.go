@@ -74,10 +74,11 @@ func (s Subscribe) Validate() error {
 
 // Check reads the files that s names, and returns every mistake in them.
 func (s Subscribe) Check() error {
-	if err := s.Remote.check(); err != nil {
-		return fmt.Errorf("subscribe.%w", err)
+	errs := s.Remote.check()
+	for i, err := range errs {
+		errs[i] = fmt.Errorf("subscribe.%w", err)
 	}
-	return nil
+	return errors.Join(errs...)
 }
 
 // CheckRoot returns an error when what is published would come back as results,

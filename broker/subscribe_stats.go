@@ -36,12 +36,8 @@ func (s *outside) stats() *SubscribeStats {
 
 // figures are all topics below subscribeRoot.
 func (st *SubscribeStats) figures() []figure {
-	up := int64(0)
-	if st.Up {
-		up = 1
-	}
 	return []figure{
-		{"up", up},
+		{"up", flag(st.Up)},
 		{"connections", st.Connections},
 		{"received", st.Received},
 		{"redelivered", st.Redelivered},

@@ -163,6 +163,8 @@ func own(st Stats) []figure {
 		{"slowed/rate", st.SlowedByRate},
 		{"closed/slow", st.SlowConsumers},
 		{"closed/fault", st.Panics},
+		{"loop/returned", st.Looped},
+		{"loop/withheld", st.NotBridged},
 		{"redelivered", st.Redelivered},
 		{"pending", st.Pending},
 	}

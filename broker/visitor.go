@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"context"
 	"crypto/tls"
+	"errors"
 	"net"
 	"net/http"
 	"net/netip"
@@ -28,8 +29,11 @@ var visitors = websocket.Upgrader{
 // at. Such a client has the rights of its user, or of anonymous clients, but for
 // publishing. No call may begin after Run has ended.
 func (b *Broker) ServeWebSocket(w http.ResponseWriter, r *http.Request, user string) {
-	if !b.enter() {
-		http.Error(w, "the gateway has no room, or is stopping", http.StatusServiceUnavailable)
+	if err := b.enter(); err != nil {
+		if errors.Is(err, errFull) {
+			b.crowded(r.RemoteAddr)
+		}
+		http.Error(w, err.Error(), http.StatusServiceUnavailable)
 		return
 	}
 	defer b.leave()
@@ -55,21 +59,25 @@ func (b *Broker) ServeWebSocket(w http.ResponseWriter, r *http.Request, user str
 // A visitor is a client that came through ServeWebSocket.
 type visitor struct{ user string }
 
+var (
+	errFull     = errors.New("the gateway has no room")
+	errStopping = errors.New("the gateway is stopping")
+)
+
 // enter counts a connection that is about to be served, unless there are too
 // many or Run is about to end.
-func (b *Broker) enter() bool {
+func (b *Broker) enter() error {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	if b.ending() {
-		return false
+		return errStopping
 	}
 	if b.count.connections.Load() >= int64(b.cfg.MaxConnections+strangers) {
-		b.count.refused.Add(1)
-		return false
+		return errFull
 	}
 	b.count.connections.Add(1)
 	b.clients.Add(1)
-	return true
+	return nil
 }
 
 func (b *Broker) leave() {

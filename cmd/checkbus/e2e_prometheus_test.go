@@ -88,8 +88,9 @@ var metricName = regexp.MustCompile(`\b(checkbus|process|go)_[a-z0-9_]+`)
 func TestPrometheusScrapesAndAlerts(t *testing.T) {
 	t.Parallel()
 	web := realtest.FreeAddr(t)
-	none := filepath.Join(t.TempDir(), "none")
-	g := startGateway(t, fmt.Sprintf("[web]\naddress = %q\n[nagios]\ncommand_file = %q\nlog_file = %q\nstatus_file = %q\n", web, none, none, none))
+	away, none := "mqtt://"+realtest.FreeAddr(t), filepath.Join(t.TempDir(), "none")
+	g := startGateway(t, fmt.Sprintf("[web]\naddress = %q\n[nagios]\ncommand_file = %q\nlog_file = %q\nstatus_file = %q\n[[bridge]]\nname = \"dc2\"\naddress = [%q]\ntopics = [\"a/#\"]\n[subscribe]\naddress = [%q]\n",
+		web, none, none, none, away, away))
 	g.publish("nagios/web1", `{"exit_code":0,"reason":"waits"}`)
 	p := startPrometheus(t, web)
 
