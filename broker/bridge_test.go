@@ -337,7 +337,7 @@ func cutUnderLoad(t *testing.T, version, way string, qos byte) {
 	if next != messages+1 {
 		t.Errorf("message %d is missing, or out of order", next)
 	}
-	if again > 0 && qos == 2 {
+	if again > 0 && qos == 2 && way == "out" { // a late Mosquitto does as said above
 		t.Errorf("%d messages came again", again)
 	}
 	if t.Logf("%d cuts, %d messages came again", cuts, again); cuts == 0 {

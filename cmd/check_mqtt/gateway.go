@@ -20,7 +20,12 @@ const (
 	stateRoot    = "checkbus/state"
 	rejectedRoot = "checkbus/rejected"
 	coreRoot     = "$SYS/gateway/core"
+	statusTopic  = "checkbus/status"
 )
+
+// statusPatience is how long a gateway may take to send its retained status,
+// where one may read that.
+const statusPatience = 500 * time.Millisecond
 
 // A verdict is what the gateway published about a result: the state of its
 // object, or a rejection.
@@ -41,6 +46,7 @@ type delivery struct {
 	others []string           // who told its state and is not core
 	no     map[string]verdict // rejections, by core
 	cores  map[string]bool    // whether each core of the gateway is up, by $SYS
+	knows  bool               // all cores are in cores
 }
 
 // gateway publishes a result as any host would, and waits until the gateway
@@ -54,7 +60,7 @@ func gateway(ctx context.Context, p *probe) (finding, error) {
 	d := &delivery{object: p.object, core: p.core, token: random(8), no: map[string]verdict{}, cores: map[string]bool{}}
 	c.onMessage = d.take
 	p.phases.enter("subscribe")
-	if err := p.follow(ctx, c); err != nil {
+	if err := p.follow(ctx, c, d); err != nil {
 		return finding{}, err
 	}
 	p.phases.enter("publish")
@@ -83,17 +89,20 @@ func gateway(ctx context.Context, p *probe) (finding, error) {
 }
 
 // follow subscribes to what the gateway says of the object and of the cores.
-// The latter is for explanations only, so a broker may refuse it.
-func (p *probe) follow(ctx context.Context, c *client) error {
-	err := c.subscribe(ctx, 1, p.object.Topic(stateRoot), rejectedRoot+"/"+checks.EncodeLevel(p.id.clientID))
+// The latter a broker may refuse. The gateway's status, which is retained as well,
+// comes behind that of its cores: then all of them are known.
+func (p *probe) follow(ctx context.Context, c *client, d *delivery) error {
+	err := c.subscribe(ctx, 1, d.object.Topic(stateRoot), rejectedRoot+"/"+checks.EncodeLevel(p.id.clientID))
 	if err != nil {
 		return err
 	}
-	var refused *refusal
-	if err := c.subscribe(ctx, 1, coreRoot+"/+/up"); !errors.As(err, &refused) {
-		return err
+	err = c.subscribe(ctx, 1, coreRoot+"/+/up", statusTopic)
+	if refused := new(refusal); err == nil || errors.As(err, &refused) {
+		patience, cancel := context.WithTimeout(ctx, statusPatience)
+		defer cancel()
+		return c.listen(patience, func() bool { return d.knows || err != nil })
 	}
-	return nil
+	return err
 }
 
 // result is an OK that nobody could take for another.
@@ -105,6 +114,10 @@ func (d *delivery) result() []byte {
 func (d *delivery) take(m message) {
 	if name, ok := strings.CutPrefix(m.topic, coreRoot+"/"); ok {
 		d.cores[strings.TrimSuffix(name, "/up")] = string(m.payload) == "1"
+		return
+	}
+	if m.topic == statusTopic {
+		d.knows = true
 		return
 	}
 	var v verdict

@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"checkbus/checks"
+	"checkbus/internal/mqtttest"
 	"checkbus/internal/realtest"
 )
 
@@ -94,6 +95,18 @@ func isDone(c <-chan struct{}) bool {
 func (l *loop) port() string {
 	_, port, _ := net.SplitHostPort(l.addr)
 	return port
+}
+
+// follows waits until the gateway hears what these cores say.
+func (l *loop) follows(cores ...string) {
+	l.t.Helper()
+	c := mqtttest.Dial(l.t, l.addr, mqtttest.Options{ID: "follows"})
+	defer c.Close()
+	for _, core := range cores {
+		c.Subscribe("$SYS/gateway/core/"+core+"/follows", 0)
+		for c.Next(mqtttest.PUBLISH).Payload() != "1" {
+		}
+	}
 }
 
 // check runs the plugin's mode gateway for a service of web1, or for web1
@@ -234,6 +247,7 @@ func TestGatewayModeWithBothCores(t *testing.T) {
 	n := realtest.StartNagios(t, realtest.NagiosOptions{Objects: []checks.Object{both, {Host: "web1", Service: "old"}}})
 	ic := realtest.StartIcinga(t, realtest.IcingaOptions{Objects: []checks.Object{both, {Host: "web1", Service: "new"}}})
 	l := newLoop(t, nagiosTable(n)+icingaTable(ic))
+	l.follows("nagios", "icinga")
 	for service, core := range map[string]string{"both": "icinga", "old": "nagios", "new": "icinga"} {
 		l.expect(fmt.Sprintf(through, service, "hard", core), service)
 		l.expect(fmt.Sprintf(through, service, "hard", core), service, "--core", core)
