@@ -89,6 +89,7 @@ type conn struct {
 	queued  int       // bytes in out and in the write under way
 	replay  replay
 	credit  time.Duration // see pace
+	spent   time.Time     // when a pause was last taken off it
 	counted int           // bytes in counters.waiting
 }
 
@@ -203,10 +204,12 @@ func (c *conn) append(b []byte) error {
 	return nil
 }
 
-// nudge tells those who wait for the client that it acknowledged something.
+// nudge credits the client with an acknowledgement, and tells those who wait for
+// one.
 func (c *conn) nudge() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	c.earn(creditPerAck)
 	c.moved.Broadcast()
 }
 
@@ -235,7 +238,7 @@ func (c *conn) flush() {
 		}
 		c.mu.Lock()
 		c.queued -= len(b)
-		c.earn(n)
+		c.earn(time.Duration(n) * creditPerByte)
 		c.account()
 		c.moved.Broadcast()
 		if cap(b) <= keptOut {

@@ -13,6 +13,10 @@ const (
 	// creditPerByte is what a client earns by reading. One that reads 20 MB/s
 	// or more is waited for as often as need be.
 	creditPerByte = 50 * time.Nanosecond
+	// creditPerAck is what it earns by acknowledging a message: small ones are
+	// worth little by their bytes. One that acknowledges 20,000/s or more is
+	// waited for as often as need be.
+	creditPerAck = 50 * time.Microsecond
 )
 
 // pace holds up whoever publishes to a client that reads, but has fallen behind:
@@ -26,18 +30,20 @@ func (b *Broker) pace(c *conn) {
 }
 
 // spend takes a pause off the client's credit, if it should be waited for,
-// because of its outbox or what is still to be written.
+// because of its outbox or what is still to be written. Those who wait at the same
+// time take it off once.
 func (c *conn) spend(long bool) bool {
+	now := time.Now()
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.ended || c.credit < pacePause || !long && c.queued <= pacedBytes {
 		return false
 	}
-	c.credit -= pacePause
+	if now.Sub(c.spent) >= pacePause {
+		c.credit, c.spent = c.credit-pacePause, now
+	}
 	return true
 }
 
-// earn credits the client with n bytes that were written to it; c.mu is held.
-func (c *conn) earn(n int) {
-	c.credit = min(mostCredit, c.credit+time.Duration(n)*creditPerByte)
-}
+// earn credits the client for what it has read; c.mu is held.
+func (c *conn) earn(credit time.Duration) { c.credit = min(mostCredit, c.credit+credit) }
