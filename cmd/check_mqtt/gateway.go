@@ -24,7 +24,7 @@ const (
 )
 
 // statusPatience is how long a gateway may take to send its retained status,
-// where one may read that.
+// where one may read that; a quarter of the time that is left, at most.
 const statusPatience = 500 * time.Millisecond
 
 // A verdict is what the gateway published about a result: the state of its
@@ -98,9 +98,13 @@ func (p *probe) follow(ctx context.Context, c *client, d *delivery) error {
 	}
 	err = c.subscribe(ctx, 1, coreRoot+"/+/up", statusTopic)
 	if refused := new(refusal); err == nil || errors.As(err, &refused) {
-		patience, cancel := context.WithTimeout(ctx, statusPatience)
+		patience := statusPatience
+		if end, ok := ctx.Deadline(); ok {
+			patience = min(patience, time.Until(end)/4)
+		}
+		waiting, cancel := context.WithTimeout(ctx, patience)
 		defer cancel()
-		return c.listen(patience, func() bool { return d.knows || err != nil })
+		return c.listen(waiting, func() bool { return d.knows || err != nil })
 	}
 	return err
 }
