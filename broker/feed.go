@@ -28,8 +28,9 @@ func (o *outbox) feed() {
 // resume is feed for a client that comes back: what it acknowledged last is off
 // the disk before that is read; o.mu is held.
 func (o *outbox) resume() {
-	c, upTo := o.client.Net.Conn.(*conn), o.last
+	c := o.client.Net.Conn.(*conn)
 	o.feeding = c.run(func() {
+		upTo := o.submitted()
 		err := o.broker.store.flush(c.closed)
 		o.mu.Lock()
 		if err != nil || o.client != c.client {
@@ -41,6 +42,16 @@ func (o *outbox) resume() {
 		o.mu.Unlock()
 		o.eat(c.client)
 	})
+}
+
+// submitted returns the newest message there is; the store has been handed it and
+// all before it.
+func (o *outbox) submitted() uint64 {
+	o.broker.storing.Lock()
+	defer o.broker.storing.Unlock()
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return o.last
 }
 
 // hungry reports whether the client is to be sent more than is in memory; o.mu is

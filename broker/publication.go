@@ -250,12 +250,7 @@ func (o *outbox) arrive(t *target, p *publication) {
 		} else {
 			o.pump()
 		}
-	case o.client == nil: // its connection ended before it was sent
-		d.committed = true
-		w := &edit{}
-		o.unsend(w, d)
-		o.broker.store.submit(w, true)
-	default: // the connection after that reads it from the disk
+	default: // its connection ended before it was sent; the next reads it from the disk
 		o.feed()
 	}
 }

@@ -27,7 +27,9 @@ func (o *outbox) attach(cl *mqtt.Client, receiveMaximum uint16) {
 	}
 }
 
-// detach ends deliveries to a client whose connection is over.
+// detach ends deliveries to a client whose connection is over. On disk they keep
+// the packet identifiers that they were given, even if they were not sent: as
+// they go in order, those with one stay before those without.
 func (o *outbox) detach(cl *mqtt.Client) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
@@ -39,12 +41,7 @@ func (o *outbox) detach(cl *mqtt.Client) {
 		o.land()
 		return
 	}
-	w := &edit{}
-	for _, d := range o.byID {
-		o.unsend(w, d)
-	}
 	o.clear()
-	o.broker.store.submit(w, true)
 }
 
 // land puts what is in flight back to the front of what waits, in order; o.mu is
@@ -57,16 +54,6 @@ func (o *outbox) land() {
 	}
 	o.flying, o.flown = 0, 0
 	o.waiting = append(flying, o.waiting...)
-}
-
-// unsend notes that a delivery was not sent after all; o.mu is held. One that is
-// not on disk yet comes here again.
-func (o *outbox) unsend(w *edit, d *delivery) {
-	if d.phase != sent || d.dup || !d.committed {
-		return
-	}
-	d.phase, d.id = queued, 0
-	o.record(w, d)
 }
 
 // clear frees the memory; o.mu is held.
