@@ -7,6 +7,8 @@ import (
 	"github.com/cockroachdb/pebble"
 	mqtt "github.com/mochi-mqtt/server/v2"
 	"github.com/mochi-mqtt/server/v2/packets"
+
+	"checkbus/internal/engine"
 )
 
 const (
@@ -89,7 +91,9 @@ func (o *outbox) eat(cl *mqtt.Client) {
 			return
 		}
 		for _, d := range found {
-			o.take(d)
+			if d.id != 0 || d.number > o.trimmed { // it was not dropped meanwhile
+				o.take(d)
+			}
 		}
 		o.read = reached
 		o.pump()
@@ -127,18 +131,21 @@ func (st *store) deliveries(session, after, upTo uint64) (found []*delivery, rea
 		return nil, 0, err
 	}
 	defer st.free()
-	it, err := db.NewIter(&pebble.IterOptions{LowerBound: deliveryKey(session, after+1), UpperBound: deliveryKey(session, upTo+1)})
+	view := db.NewSnapshot() // a sweep goes on beside
+	defer func() { err = errors.Join(err, view.Close()) }()
+	it, err := view.NewIter(&pebble.IterOptions{LowerBound: deliveryKey(session, after+1), UpperBound: deliveryKey(session, upTo+1)})
 	if err != nil {
 		return nil, 0, err
 	}
 	defer func() { err = errors.Join(err, it.Close()) }()
+	get := func(key []byte) ([]byte, error) { return engine.Value(view, key) }
 	size := 0
 	for it.First(); it.Valid() && len(found) < feedMessages && size < feedBytes; it.Next() {
 		_, number, err := cutDeliveryKey(it.Key())
 		if err != nil {
 			return nil, 0, err
 		}
-		d, err := readDelivery(db.Value, number, it.Value())
+		d, err := readDelivery(get, number, it.Value())
 		if err != nil {
 			return nil, 0, st.explain(fmt.Errorf("delivery %d of session %d: %w", number, session, err))
 		}

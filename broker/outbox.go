@@ -84,9 +84,12 @@ type outbox struct {
 	last    uint64 // the newest message there is
 	arrived uint64 // the newest that is on disk
 	read    uint64 // the newest that is, or was, in memory
-	trimmed uint64 // what waits up to here was dropped
-	disk    int64  // bytes of messages
-	feeding bool   // a goroutine reads from the disk
+	trimmed uint64 // none of those that waited up to here does any more
+	// settling counts connections that are over, and whose last edits are not on
+	// disk yet: nobody may go by what is there.
+	settling atomic.Int32
+	disk     int64 // bytes of messages
+	feeding  bool  // a goroutine reads from the disk
 }
 
 // number is that of a session that is stored, or 0.

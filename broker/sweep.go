@@ -159,6 +159,10 @@ func (o *outbox) trim(w *edit, q Queue) error {
 	if o.number() == 0 {
 		return nil
 	}
+	if o.settling.Load() > 0 {
+		o.broker.sweeper.shorten(o)
+		return nil
+	}
 	dropped := 0
 	defer func() {
 		o.broker.dropped(o.id, dropped)
