@@ -19,9 +19,6 @@ const (
 	// without acknowledgement, unless the other broker wants fewer. With QoS 1 so
 	// many may come twice after a crash.
 	bridgeWindow = 100
-	// oldBridgeWindow is that of MQTT 3.1.1, which cannot say how many: the
-	// default of Mosquitto's max_inflight_messages.
-	oldBridgeWindow = 20
 	// subscribeID and unsubscribeID are packet identifiers that a broker, which
 	// counts from 1, gives to messages last.
 	subscribeID, unsubscribeID = 65535, 65534
@@ -89,7 +86,7 @@ func (c *crossing) agree(p *packets.Properties) error {
 	}
 	switch {
 	case c.far.version < 5:
-		c.window = oldBridgeWindow
+		c.window = bridgesReceiveMax
 	case p.ReceiveMaximum > 0:
 		c.window = min(c.window, p.ReceiveMaximum)
 	}

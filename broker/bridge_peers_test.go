@@ -50,6 +50,45 @@ func TestAStockMosquittoBridgesIn(t *testing.T) {
 	}
 }
 
+// Mosquitto ends the connection over which it is sent more than 20 messages of
+// QoS 2 without its answer, and would do so again and again.
+func TestAStockMosquittosBridgeTakesABurst(t *testing.T) {
+	for _, version := range []string{"mqttv311", "mqttv50"} {
+		t.Run(version, func(t *testing.T) {
+			g := start(t)
+			m := realtest.StartMosquitto(t, "max_queued_messages 0", mosquittoBridge("hq", g.addr, "in/# in 2"), "bridge_protocol_version "+version)
+			here, there := g.dial(mqtttest.Options{ID: "here", V5: true}), watchAll(t, m.Addr, "there")
+			joined(t, here, there, "in/joined")
+			burst := numbers(0, 500)
+			send(here, "in/x", 2, burst...)
+			for i, p := range received(t, there, payload(burst[499])) {
+				if p.Payload() != burst[i] {
+					t.Fatalf("message %d is %v", i, p)
+				}
+			}
+		})
+	}
+}
+
+// What a Mosquitto sends again after a restart in MQTT 5 is more than the Receive
+// Maximum that it was told.
+func TestAStockMosquittosBridgeMaySendMuchAgain(t *testing.T) {
+	const results = 3 * receiveMaximum / 2
+	g := start(t)
+	g.pause()
+	c := g.dial(mqtttest.Options{ID: "hq", V5: true, Will: &mqtttest.Message{Topic: stateTopic("hq"), Payload: "0"}})
+	var all []mqtttest.Message
+	for i := range results {
+		all = append(all, result(uint16(i+1), 1, "x"))
+	}
+	c.Publish(all...)
+	g.got(t, receiveMaximum)
+	g.release()
+	for i := range results {
+		c.Acked(mqtttest.PUBACK, uint16(i+1))
+	}
+}
+
 // stateOf waits until a broker says that the bridge of a client is in a state.
 func stateOf(t *testing.T, address, client, want string) {
 	t.Helper()

@@ -150,7 +150,7 @@ func (s *session) wait(in *inbound) bool {
 
 // knowsReceiveMaximum reports whether the client was told how much it may send:
 // in MQTT 5, but a bridge passes on what another broker sends, which may not know.
-func (c *conn) knowsReceiveMaximum() bool { return c.version == 5 && !c.listener.bridge }
+func (c *conn) knowsReceiveMaximum() bool { return c.version == 5 && !c.bridge && !c.listener.bridge }
 
 // An outcome says what to do with a publish that arrived.
 type outcome uint8
