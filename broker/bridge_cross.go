@@ -86,7 +86,7 @@ func (c *crossing) agree(p *packets.Properties) error {
 	}
 	switch {
 	case c.far.version < 5:
-		c.window = bridgesReceiveMax
+		c.window = c.oldWindow
 	case p.ReceiveMaximum > 0:
 		c.window = min(c.window, p.ReceiveMaximum)
 	}
