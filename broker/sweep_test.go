@@ -12,7 +12,7 @@ import (
 // A client that comes and goes reads from the disk what is just being dropped
 // there. Each message is one or the other, and another session does not lose it.
 func TestWhatIsDroppedIsNotDeliveredAtTheSameTime(t *testing.T) {
-	const rounds, each = 100, 30
+	const rounds, each = 40, 30
 	g := start(t, func(c *Config) { c.Queue.Messages = 1000 })
 	g.leave("reads", "a")
 	g.leave("away", "a")
