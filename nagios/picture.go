@@ -27,6 +27,10 @@ type picture struct {
 	reception *reception // the same; nil before there was one
 	files     int        // status files read
 
+	// first are objects as the first status file has them, those of which a
+	// line of the same second tells; nil when the watcher was told.
+	first map[checks.Object]object
+
 	scratch []byte
 }
 
@@ -43,7 +47,7 @@ type object struct {
 }
 
 func newPicture(f format, w checks.Watcher) *picture {
-	return &picture{format: f, objects: make(map[checks.Object]*object), watcher: w}
+	return &picture{format: f, objects: make(map[checks.Object]*object), first: make(map[checks.Object]object), watcher: w}
 }
 
 func (p *picture) tell(o *object) {
@@ -63,12 +67,12 @@ func (p *picture) line(l logLine, r *checks.Result, at time.Time) {
 		o = &object{Status: checks.Status{Object: l.Object, State: checks.Pending}, file: p.files}
 		p.objects[l.Object] = o
 	}
+	if !p.told && p.rewind(o, l) {
+		return
+	}
 	before := o.Status
 	switch l.kind {
 	case alert:
-		if !p.told && o.is(l) {
-			return // the first status file has it, with more
-		}
 		p.alert(o, l, r, at)
 	case standing:
 		if o.State != l.state { // else it is known better
@@ -86,6 +90,25 @@ func (p *picture) line(l logLine, r *checks.Result, at time.Time) {
 	if o.Status != before {
 		p.tell(o)
 	}
+}
+
+// rewind makes o what the first status file says of it, when l is an alert that
+// is in that file, and with it everything that the log says before l: the file
+// does not say when in its second it was written. It reports whether it did.
+func (p *picture) rewind(o *object, l logLine) bool {
+	if l.at.Unix() > p.program.created {
+		return false
+	}
+	first, ok := p.first[o.Object]
+	if !ok {
+		first = *o
+		p.first[o.Object] = first
+	}
+	if l.kind != alert || !first.is(l) {
+		return false
+	}
+	*o = first
+	return true
 }
 
 // is reports whether o is what l says.
@@ -288,7 +311,7 @@ func (p *picture) tellAll() {
 	for _, o := range p.objects {
 		all = append(all, o.Status)
 	}
-	p.told = true
+	p.told, p.first = true, nil
 	p.watcher.SawAll(all)
 }
 
