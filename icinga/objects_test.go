@@ -61,6 +61,21 @@ func TestObjectsThatComeAndGoWhileIcingaRuns(t *testing.T) {
 	g.verify(ic)
 }
 
+// The event stream may tell of the first only, and of the second 5 s later.
+func TestAnObjectDeletedAndCreatedAgainTakesResults(t *testing.T) {
+	disk := service("disk")
+	ic := realtest.StartIcinga(t, realtest.IcingaOptions{Objects: []checks.Object{disk}})
+	g := newGateway(t, configOf(ic))
+	g.start()
+	g.hear(&event{Type: "ObjectDeleted", ObjectType: "Service", ObjectName: disk.String()})
+	if err := g.Takes(disk); err != nil {
+		t.Errorf("refused without a question: %v", err)
+	}
+	if rejected := g.deliver(checks.Result{Object: disk}); rejected != nil {
+		t.Error(rejected)
+	}
+}
+
 func TestAReloadBringsTheNewList(t *testing.T) {
 	before, after := service("before"), service("after")
 	ic := realtest.StartIcinga(t, realtest.IcingaOptions{Objects: []checks.Object{before}})
