@@ -75,11 +75,7 @@ type Broker struct {
 	outside    *outside // nil: there is none
 
 	addresses addresses
-
-	// What is logged now and then only.
-	acceptFailed, panicked, slowed, loginRefused, handshakeFailed, retainRefused               seldom
-	full, addressCrowded, proxyRefused, packetRefused, connectLate, topicRefused, rateExceeded seldom
-	queueFull, readFailed, pathEnded, sessionsFull                                             seldom
+	seldom    lines
 
 	mu       sync.Mutex
 	sessions map[string]*session // by client identifier
@@ -206,6 +202,7 @@ func (b *Broker) Run(ctx context.Context) error {
 	}
 	b.finisher.stop()
 	finishing.Wait()
+	b.flushLines(true)
 	return errors.Join(err, b.server.Close())
 }
 
@@ -229,7 +226,7 @@ func (b *Broker) silenceSys() {
 	}
 }
 
-// keepTime ends sessions and sends delayed wills when they are due.
+// keepTime ends sessions, sends delayed wills, and logs, when they are due.
 func (b *Broker) keepTime() {
 	tick := time.NewTicker(time.Second)
 	defer tick.Stop()
@@ -237,6 +234,7 @@ func (b *Broker) keepTime() {
 		select {
 		case now := <-tick.C:
 			b.expire(now)
+			b.flushLines(false)
 		case <-b.stopping:
 			return
 		}

@@ -55,7 +55,6 @@ func harmsNobody(t *testing.T, qos byte, log string, seen func(Stats) bool) {
 	sent.Wait()
 	eventually(t, "what is too much for it is gone", func() bool { return seen(g.Stats()) })
 	g.dial(mqtttest.Options{ID: "stuck"}).Ping()
-	g.stop()
 	if n := strings.Count(g.log.String(), log); n != 1 {
 		t.Errorf("%d lines about it:\n%s", n, g.log)
 	}
@@ -265,7 +264,6 @@ func TestPanicEndsOneConnectionOnly(t *testing.T) {
 	if n := g.Stats().Panics; n != 3 {
 		t.Errorf("%d panics counted, want 3", n)
 	}
-	g.stop()
 	if n := strings.Count(g.log.String(), "stack="); n != 1 {
 		t.Errorf("logged %d times:\n%s", n, g.log)
 	}
@@ -319,7 +317,6 @@ func TestFailedAcceptDoesNotEndTheListener(t *testing.T) {
 	mqtttest.Dial(t, ln.Addr().String(), mqtttest.Options{ID: "patient"}).Ping()
 	_ = ln.Close()
 	<-done
-	g.stop()
 	if n := strings.Count(g.log.String(), "cannot accept"); n != 1 {
 		t.Errorf("%d lines about it:\n%s", n, g.log)
 	}

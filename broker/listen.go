@@ -151,9 +151,9 @@ func (b *Broker) acceptFrom(ln *listener) {
 		}
 		if err != nil {
 			ln.failure.Store(&err)
-			if b.acceptFailed.now() {
-				b.log.Error("cannot accept connections", "address", ln.Addr().String(), "err", err, "count", b.acceptFailed.count())
-			}
+			b.seldom[acceptFailed].log(func(count int) {
+				b.log.Error("cannot accept connections", "address", ln.Addr().String(), "err", err, "count", count)
+			})
 			select {
 			case <-time.After(pause):
 			case <-b.stopping:
@@ -214,8 +214,9 @@ func (b *Broker) conclude(c *conn, err error) {
 	c.senders.Wait()
 	b.detach(c)
 	c.finish(code)
-	if errors.Is(c.failed, errSlow) && b.slowed.now() {
-		b.log.Warn("client closed", "client", c.name(), "err", errSlow, "count", b.slowed.count())
+	if errors.Is(c.failed, errSlow) {
+		client := c.name()
+		b.seldom[clientSlow].log(func(count int) { b.log.Warn("client closed", "client", client, "err", errSlow, "count", count) })
 	}
 }
 
@@ -240,10 +241,10 @@ func (b *Broker) guard(c *conn, f func(*conn) error) (err error) {
 	defer func() {
 		if r := recover(); r != nil {
 			b.count.panics.Add(1)
-			if b.panicked.now() {
-				b.log.Error("a connection ended in a panic", "client", c.name(), "remote", c.RemoteAddr().String(),
-					"panic", r, "stack", string(debug.Stack()), "count", b.panicked.count())
-			}
+			client, remote, stack := c.name(), c.RemoteAddr().String(), string(debug.Stack())
+			b.seldom[panicked].log(func(count int) {
+				b.log.Error("a connection ended in a panic", "client", client, "remote", remote, "panic", r, "stack", stack, "count", count)
+			})
 			err = packets.ErrUnspecifiedError
 		}
 	}()

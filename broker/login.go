@@ -119,9 +119,9 @@ func (b *Broker) refuse(c *conn, why *refusal, user string) {
 // noteRefusal counts a login that is refused, and logs it seldom.
 func (b *Broker) noteRefusal(why *refusal, user, client, remote string) {
 	b.count.unauthorized.Add(1)
-	if b.loginRefused.now() {
-		b.log.Warn("login refused", "user", user, "client", client, "remote", remote, "reason", why.v5.Reason, "count", b.loginRefused.count())
-	}
+	b.seldom[loginRefused].log(func(count int) {
+		b.log.Warn("login refused", "user", user, "client", client, "remote", remote, "reason", why.v5.Reason, "count", count)
+	})
 }
 
 // tell puts the refusal into a CONNACK.

@@ -194,8 +194,10 @@ func (b *Broker) expire(now time.Time) {
 		}
 	}
 	b.mu.Unlock()
-	if crowded && b.sessionsFull.now() {
-		b.log.Warn("sessions of clients that are longest away ended, there are too many", "max_connections", b.cfg.MaxConnections, "count", b.sessionsFull.count())
+	if crowded {
+		b.seldom[sessionsFull].log(func(count int) {
+			b.log.Warn("sessions of clients that are longest away ended, there are too many", "max_connections", b.cfg.MaxConnections, "count", count)
+		})
 	}
 	for _, w := range wills {
 		b.publishWill(w)

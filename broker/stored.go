@@ -76,9 +76,10 @@ func (b *Broker) retain(pk packets.Packet, w *edit) error {
 	if size.payload > 0 && pk.Origin != "" && !b.retained.fits(pk.TopicName, size.memory) {
 		err = errNotRetained
 		b.count.notRetained.Add(1)
-		if b.retainRefused.now() {
-			b.log.Warn("retained message not kept, there are too many", "client", pk.Origin, "topic", pk.TopicName, "count", b.retainRefused.count())
-		}
+		client, topic := pk.Origin, pk.TopicName
+		b.seldom[retainRefused].log(func(count int) {
+			b.log.Warn("retained message not kept, there are too many", "client", client, "topic", topic, "count", count)
+		})
 		pk.Payload, size.payload = nil, 0
 	}
 	if size.payload == 0 {
