@@ -3,7 +3,6 @@ package broker
 import (
 	"bytes"
 	"errors"
-	"strings"
 	"sync/atomic"
 
 	mqtt "github.com/mochi-mqtt/server/v2"
@@ -96,8 +95,8 @@ func (b *Broker) admit(c *conn, packet []byte) error {
 		return err
 	}
 	pk = c.connect(pk)
-	pk.Connect.ClientIdentifier = strings.Clone(pk.Connect.ClientIdentifier) // it would keep all of the packet
 	c.client.ParseConnect("", pk)
+	c.client.Properties.Username = nil // see rights
 	code := pk.ConnectValidate()
 	switch {
 	case b.isFull(c):

@@ -74,6 +74,7 @@ func (h *hook) OnSubscribe(cl *mqtt.Client, pk packets.Packet) packets.Packet {
 	room := maxSubscriptions - cl.State.Subscriptions.Len()
 	for i := range pk.Filters {
 		f := &pk.Filters[i]
+		f.Filter = strings.Clone(f.Filter) // it would keep all of the packet
 		if i >= room || checkFilter(f.Filter) != nil || h.b.tooDeep(c, f.Filter) {
 			f.Filter = "" // the library refuses it
 			continue

@@ -80,7 +80,8 @@ func (b *Broker) resolve(c *conn, pk *packets.Packet) packets.Code {
 		return code
 	}
 	if pk.Properties.TopicAliasFlag {
-		pk.TopicName = c.client.State.TopicAliases.Inbound.Set(pk.Properties.TopicAlias, pk.TopicName)
+		// The topic would keep all of the packet.
+		pk.TopicName = c.client.State.TopicAliases.Inbound.Set(pk.Properties.TopicAlias, strings.Clone(pk.TopicName))
 		pk.Properties.TopicAlias, pk.Properties.TopicAliasFlag = 0, false
 		if pk.TopicName == "" {
 			return packets.ErrProtocolViolationNoTopic // MQTT 5, 3.3.4

@@ -1,7 +1,9 @@
 package broker
 
 import (
+	"bytes"
 	"errors"
+	"strings"
 	"time"
 
 	mqtt "github.com/mochi-mqtt/server/v2"
@@ -30,17 +32,17 @@ func takeWill(pk *packets.Packet) *will {
 	kept := &will{
 		packet: packets.Packet{
 			FixedHeader: packets.FixedHeader{Type: packets.Publish, Qos: w.WillQos, Retain: w.WillRetain},
-			PacketID:    uint16(w.WillQos), // the library wants one where there is a QoS
-			TopicName:   w.WillTopic,
-			Payload:     w.WillPayload,
+			PacketID:    uint16(w.WillQos),          // the library wants one where there is a QoS
+			TopicName:   strings.Clone(w.WillTopic), // the packet is not kept for its will
+			Payload:     bytes.Clone(w.WillPayload),
 			Properties: packets.Properties{
 				PayloadFormat:         p.PayloadFormat,
 				PayloadFormatFlag:     p.PayloadFormatFlag,
 				MessageExpiryInterval: p.MessageExpiryInterval,
-				ContentType:           p.ContentType,
-				ResponseTopic:         p.ResponseTopic,
-				CorrelationData:       p.CorrelationData,
-				User:                  p.User,
+				ContentType:           strings.Clone(p.ContentType),
+				ResponseTopic:         strings.Clone(p.ResponseTopic),
+				CorrelationData:       bytes.Clone(p.CorrelationData),
+				User:                  cloneUser(p.User),
 			},
 		},
 		delay:   time.Duration(p.WillDelayInterval) * time.Second,
@@ -49,6 +51,14 @@ func takeWill(pk *packets.Packet) *will {
 	w.WillFlag, w.WillRetain, w.WillQos = false, false, 0
 	w.WillTopic, w.WillPayload, w.WillProperties = "", nil, packets.Properties{}
 	return kept
+}
+
+func cloneUser(properties []packets.UserProperty) []packets.UserProperty {
+	var own []packets.UserProperty
+	for _, p := range properties {
+		own = append(own, packets.UserProperty{Key: strings.Clone(p.Key), Val: strings.Clone(p.Val)})
+	}
+	return own
 }
 
 // lost reports whether the client went without the DISCONNECT that deletes its
