@@ -71,11 +71,13 @@ type conn struct {
 	turn        bool // this connection holds session.turn
 	welcome     bool // the CONNACK was sent
 	oversize    bool // a packet was too large
+	holds       bool // is in counters.partials
 	rate        rate
 
 	senders sync.WaitGroup // goroutines that read what is sent, from the disk or the library
 
 	goodbye  atomic.Bool   // a DISCONNECT was written
+	squeezed atomic.Bool   // see partials
 	closed   chan struct{} // no more is read
 	detached chan struct{} // the session is free for another connection
 
@@ -128,6 +130,7 @@ func (c *conn) fill() error {
 	if err := c.arm(); err != nil {
 		return err
 	}
+	c.weigh()
 	n, err := c.receive()
 	if err != nil {
 		c.oversize = isOversize(err)
@@ -307,7 +310,7 @@ func (c *conn) finish(code packets.Code) {
 	for c.writing {
 		c.moved.Wait()
 	}
-	c.in, c.out, c.spare = frames{}, nil, nil // a session that stays keeps c
+	c.out, c.spare = nil, nil // a session that stays keeps c
 	c.queued = 0
 	c.account()
 	c.mu.Unlock()

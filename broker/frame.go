@@ -86,6 +86,15 @@ func (f *frames) rest() {
 	}
 }
 
+// held is how much memory, in bytes, the beginning of a packet takes while the
+// rest is waited for.
+func (f *frames) held() int {
+	if f.shared != nil {
+		return len(f.buf) // see rest
+	}
+	return cap(f.buf)
+}
+
 func (f *frames) giveBack() {
 	if f.shared != nil {
 		sharedBuffers.Put(f.shared)
@@ -102,8 +111,8 @@ func (f *frames) compact() {
 	n := copy(f.buf, f.buf[f.start:])
 	f.whole -= f.start
 	f.start, f.buf = 0, f.buf[:n]
-	if n == 0 && f.shared == nil && cap(f.buf) > smallBuffer {
-		f.buf = nil
+	if f.shared == nil && (n == 0 && cap(f.buf) > smallBuffer || n < smallBuffer && cap(f.buf) > sharedBuffer) {
+		f.buf = bytes.Clone(f.buf)
 	}
 }
 

@@ -37,6 +37,11 @@ func (b *Broker) note(c *conn, err error) {
 		b.seldom[proxyRefused].log(func(count int) {
 			b.log.Warn("connection refused, proxy_from does not name where it comes from", "remote", remote, "listener", listener, "count", count)
 		})
+	case c.squeezed.Load():
+		b.count.squeezed.Add(1)
+		b.seldom[partialRefused].log(func(count int) {
+			b.log.Warn("client closed, connections have sent too much of packets that are not complete", "client", client, "remote", remote, "count", count)
+		})
 	case c.oversize:
 		b.count.refusedPackets.Add(1)
 		b.seldom[packetRefused].log(func(count int) {

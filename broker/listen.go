@@ -204,10 +204,16 @@ func (b *Broker) conclude(c *conn, err error) {
 	if c.admitted {
 		atomic.AddInt64(&b.server.Info.ClientsConnected, -1)
 	}
+	c.in = frames{}
+	c.hold(0, false)
 	code := reasonFor(err)
-	if b.ending() {
+	switch {
+	case b.ending():
 		code = packets.ErrServerShuttingDown
-	} else {
+	case c.squeezed.Load():
+		code = packets.ErrQuotaExceeded
+	}
+	if !b.ending() {
 		b.note(c, err)
 	}
 	_ = c.Close()

@@ -39,6 +39,7 @@ const (
 	connectLate
 	loginRefused
 	packetRefused
+	partialRefused
 	topicRefused
 	retainRefused
 	rateExceeded

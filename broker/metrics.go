@@ -32,6 +32,7 @@ var collected = []metric{
 	counter("proxy_refused", "Connections that listener.proxy_from does not allow.", func(s Stats) int64 { return s.RefusedProxies }),
 	counter("connect_timeouts", "Connections closed without a CONNECT within broker.connect_timeout.", func(s Stats) int64 { return s.ConnectTimeouts }),
 	counter("packets_refused", "Clients closed for a packet beyond broker.max_packet.", func(s Stats) int64 { return s.RefusedPackets }),
+	counter("incomplete_closed", "Connections closed as all had sent too much of incomplete packets.", func(s Stats) int64 { return s.Squeezed }),
 	counter("topics_refused", "Topics and filters beyond broker.max_topic_levels.", func(s Stats) int64 { return s.RefusedTopics }),
 	counter("clients_slowed", "Times that a client was not read from, for being above broker.max_rate.", func(s Stats) int64 { return s.SlowedByRate }),
 	counter("logins_refused", "Logins refused.", func(s Stats) int64 { return s.Unauthorized }),

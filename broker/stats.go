@@ -40,6 +40,7 @@ type Stats struct {
 	RefusedAddress  int64 // connections beyond max_connections_per_address
 	RefusedProxies  int64 // connections that proxy_from does not allow
 	RefusedPackets  int64 // clients closed for a packet beyond max_packet
+	Squeezed        int64 // connections closed as all had sent too much of incomplete packets
 	RefusedTopics   int64 // topics and filters beyond max_topic_levels
 	ConnectTimeouts int64 // connections closed without a CONNECT within connect_timeout
 	SlowedByRate    int64 // times that a client was not read from, for being above max_rate
@@ -63,6 +64,8 @@ type counters struct {
 	refusedAddress, refusedProxies             atomic.Int64
 	refusedPackets, refusedTopics              atomic.Int64
 	connectTimeouts, slowedByRate              atomic.Int64
+	squeezed                                   atomic.Int64
+	partials                                   partials
 	looped, notBridged                         atomic.Int64
 	bridging                                   atomic.Int64 // connections in memory, of bridges
 	calm                                       atomic.Bool  // waiting was at most calmOut
@@ -113,6 +116,7 @@ func (b *Broker) Stats() Stats {
 		RefusedAddress:  b.count.refusedAddress.Load(),
 		RefusedProxies:  b.count.refusedProxies.Load(),
 		RefusedPackets:  b.count.refusedPackets.Load(),
+		Squeezed:        b.count.squeezed.Load(),
 		RefusedTopics:   b.count.refusedTopics.Load(),
 		ConnectTimeouts: b.count.connectTimeouts.Load(),
 		SlowedByRate:    b.count.slowedByRate.Load(),

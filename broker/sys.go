@@ -159,6 +159,7 @@ func own(st Stats) []figure {
 		{"refused/topic", st.RefusedTopics},
 		{"refused/publish", st.Denied},
 		{"refused/retained", st.NotRetained},
+		{"closed/incomplete", st.Squeezed},
 		{"timeout/connect", st.ConnectTimeouts},
 		{"slowed/rate", st.SlowedByRate},
 		{"closed/slow", st.SlowConsumers},
