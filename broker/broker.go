@@ -63,6 +63,7 @@ type Broker struct {
 	retaining  sync.Mutex   // held by retain and retainedTopics
 	retained   retainedSizes
 	outboxes   atomic.Int64 // bytes of memory in all of them
+	kept       atomic.Int64 // bytes, see keep
 	leveling   sync.Mutex   // held by level
 	store      *store       // nil where nothing is kept on disk; from Listen on
 	sweeper    sweeper

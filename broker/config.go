@@ -31,9 +31,16 @@ type Config struct {
 	// MaxPacket is the largest packet taken from a client, in bytes, 1024 to
 	// 268435455. MQTT 5 clients are told it.
 	MaxPacket int `toml:"max_packet"`
-	// MaxConnections is how many clients may be connected at once. It also
-	// bounds the sessions kept for clients that are away.
+	// MaxConnections is how many clients may be connected at once.
 	MaxConnections int `toml:"max_connections"`
+	// MaxSessions is how many sessions there may be, of clients that are connected
+	// or away, MaxConnections or more. Beyond it those end whose clients are longest
+	// away. 0 is twice MaxConnections.
+	MaxSessions int `toml:"max_sessions"`
+	// MaxRetained is how many bytes of memory retained messages may take, 1 MiB or
+	// more. One of a client beyond it is delivered and not kept; the gateway's own
+	// always are.
+	MaxRetained int64 `toml:"-"`
 	// Dir is where sessions that outlive their connection, what waits for their
 	// clients, and retained messages of clients are kept; "" is in memory alone.
 	Dir string `toml:"-"`
@@ -89,6 +96,7 @@ func Default() Config {
 		MaxConnections: 10_000,
 		Queue:          Queue{Messages: 100_000, Bytes: 64 << 20},
 		MaxStored:      1 << 30,
+		MaxRetained:    256 << 20,
 		ConnectTimeout: 15 * time.Second,
 		MaxTopicLevels: 200,
 		SysInterval:    10 * time.Second,
@@ -102,10 +110,12 @@ const (
 	mostPacket  = 268_435_455
 )
 
-// The least that queues must hold: some messages of ordinary size.
+// The least that queues must hold, and retained messages may take: some messages of
+// ordinary size.
 const (
-	leastQueue  = 64 << 10
-	leastStored = 1 << 20
+	leastQueue    = 64 << 10
+	leastStored   = 1 << 20
+	leastRetained = 1 << 20
 )
 
 // The bounds of connect_timeout.
@@ -143,6 +153,12 @@ func (c Config) Validate() error {
 	}
 	if c.MaxConnections < 1 {
 		errs = append(errs, fmt.Errorf("broker.max_connections: %d is not positive", c.MaxConnections))
+	}
+	if c.MaxSessions != 0 && c.MaxSessions < c.MaxConnections {
+		errs = append(errs, fmt.Errorf("broker.max_sessions: %d is less than max_connections (%d)", c.MaxSessions, c.MaxConnections))
+	}
+	if c.MaxRetained < leastRetained {
+		errs = append(errs, fmt.Errorf("broker.max_retained: %d is less than 1MiB", c.MaxRetained))
 	}
 	if c.MaxConnectionsPerAddress < 0 {
 		errs = append(errs, fmt.Errorf("broker.max_connections_per_address: %d is negative", c.MaxConnectionsPerAddress))

@@ -63,7 +63,8 @@ type conn struct {
 	certificate *x509.Certificate // of the client, verified; or nil
 	rights      rights            // once it is let in
 	refusal     *refusal
-	granted     map[int]packets.Subscription // see subscribe
+	answers     map[int]packets.Subscription // of the SUBSCRIBE at work, where the library's is another
+	aliases     atomic.Int64                 // bytes, see keep
 	will        *will
 	session     *session
 	client      *mqtt.Client

@@ -3,6 +3,7 @@ package broker
 import (
 	"bytes"
 	"errors"
+	"strings"
 	"sync/atomic"
 
 	mqtt "github.com/mochi-mqtt/server/v2"
@@ -118,8 +119,14 @@ func (b *Broker) admit(c *conn, packet []byte) error {
 func (b *Broker) letIn(c *conn, pk packets.Packet) bool {
 	if why := b.login(c, c.client.ID, pk); why != nil {
 		b.refuse(c, why, string(pk.Connect.Username))
-	} else if c.will != nil && b.tooDeep(c, c.will.packet.TopicName) {
+		return false
+	}
+	switch {
+	case c.will == nil:
+	case strings.ContainsAny(c.will.packet.TopicName, "+#"), b.tooDeep(c, c.will.packet.TopicName): // MQTT 5, 3.1.3.3
 		c.refusal = refuseWill
+	case !b.keepWill(c):
+		c.refusal = refuseFull
 	}
 	return c.refusal == nil
 }

@@ -97,3 +97,12 @@ func (b *Broker) tooDeep(c *conn, topic string) bool {
 	})
 	return true
 }
+
+// exceeded counts and logs a client that has sent more than its Receive Maximum.
+func (b *Broker) exceeded(c *conn) {
+	client := c.rights.client
+	b.count.tooMany.Add(1)
+	b.seldom[tooManyUnacknowledged].log(func(count int) {
+		b.log.Warn("client closed, it has sent too much that is not acknowledged", "client", client, "receive_maximum", receiveMaximum, "count", count)
+	})
+}

@@ -206,6 +206,7 @@ func (b *Broker) conclude(c *conn, err error) {
 	}
 	c.in = frames{}
 	c.hold(0, false)
+	b.keepNone(&c.aliases)
 	code := reasonFor(err)
 	switch {
 	case b.ending():

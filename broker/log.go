@@ -40,6 +40,8 @@ const (
 	loginRefused
 	packetRefused
 	partialRefused
+	keepRefused
+	tooManyUnacknowledged
 	topicRefused
 	retainRefused
 	rateExceeded

@@ -40,6 +40,9 @@ type Stats struct {
 	RefusedAddress  int64 // connections beyond max_connections_per_address
 	RefusedProxies  int64 // connections that proxy_from does not allow
 	RefusedPackets  int64 // clients closed for a packet beyond max_packet
+	NotKept         int64 // filters, wills and topic aliases for which there was no room
+	TooMany         int64 // clients closed as they exceeded the Receive Maximum
+	PushedOut       int64 // sessions ended beyond max_sessions
 	Squeezed        int64 // connections closed as all had sent too much of incomplete packets
 	RefusedTopics   int64 // topics and filters beyond max_topic_levels
 	ConnectTimeouts int64 // connections closed without a CONNECT within connect_timeout
@@ -64,7 +67,7 @@ type counters struct {
 	refusedAddress, refusedProxies             atomic.Int64
 	refusedPackets, refusedTopics              atomic.Int64
 	connectTimeouts, slowedByRate              atomic.Int64
-	squeezed                                   atomic.Int64
+	squeezed, notKept, tooMany, pushedOut      atomic.Int64
 	partials                                   partials
 	looped, notBridged                         atomic.Int64
 	bridging                                   atomic.Int64 // connections in memory, of bridges
@@ -116,6 +119,9 @@ func (b *Broker) Stats() Stats {
 		RefusedAddress:  b.count.refusedAddress.Load(),
 		RefusedProxies:  b.count.refusedProxies.Load(),
 		RefusedPackets:  b.count.refusedPackets.Load(),
+		NotKept:         b.count.notKept.Load(),
+		TooMany:         b.count.tooMany.Load(),
+		PushedOut:       b.count.pushedOut.Load(),
 		Squeezed:        b.count.squeezed.Load(),
 		RefusedTopics:   b.count.refusedTopics.Load(),
 		ConnectTimeouts: b.count.connectTimeouts.Load(),

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"errors"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	mqtt "github.com/mochi-mqtt/server/v2"
@@ -18,7 +19,8 @@ type will struct {
 	delay   time.Duration
 	due     time.Time
 	version byte
-	rights  rights // of its client, from when it is let in
+	rights  rights       // of its client, from when it is let in
+	kept    atomic.Int64 // bytes, see keep
 }
 
 // takeWill moves the will out of a CONNECT packet. A will that is wrong is left
@@ -67,6 +69,7 @@ func lost(cl *mqtt.Client) bool { return !errors.Is(cl.StopCause(), packets.Code
 
 // publishWill treats a will like a publish of its client, but answers nobody.
 func (b *Broker) publishWill(w *will) {
+	b.dropWill(w)
 	m := message(&w.packet, w.rights)
 	m.Will, m.PacketID = true, 0
 	b.route(&inbound{packet: w.packet, client: w.rights.client, version: w.version}, w.rights, m)
