@@ -51,6 +51,10 @@ type Config struct {
 	// MaxStored is how many bytes of messages may wait on disk for all clients,
 	// 1 MiB or more.
 	MaxStored int64 `toml:"-"`
+	// MaxKept is how many bytes of memory the filters, wills and topic aliases of all
+	// clients may take, 1 MiB or more. Beyond it a client has 16 KiB for each of the
+	// three.
+	MaxKept int64 `toml:"-"`
 	// MaxConnectionsPerAddress is how many connections from one address, or from
 	// one IPv6 network of 64 bits, may be open at once; 0 is any. Those from this
 	// machine do not count.
@@ -97,6 +101,7 @@ func Default() Config {
 		Queue:          Queue{Messages: 100_000, Bytes: 64 << 20},
 		MaxStored:      1 << 30,
 		MaxRetained:    256 << 20,
+		MaxKept:        256 << 20,
 		ConnectTimeout: 15 * time.Second,
 		MaxTopicLevels: 200,
 		SysInterval:    10 * time.Second,
@@ -110,12 +115,13 @@ const (
 	mostPacket  = 268_435_455
 )
 
-// The least that queues must hold, and retained messages may take: some messages of
-// ordinary size.
+// The least that queues must hold, and retained messages and the like may take:
+// some of ordinary size.
 const (
 	leastQueue    = 64 << 10
 	leastStored   = 1 << 20
 	leastRetained = 1 << 20
+	leastKept     = 1 << 20
 )
 
 // The bounds of connect_timeout.
@@ -159,6 +165,9 @@ func (c Config) Validate() error {
 	}
 	if c.MaxRetained < leastRetained {
 		errs = append(errs, fmt.Errorf("broker.max_retained: %d is less than 1MiB", c.MaxRetained))
+	}
+	if c.MaxKept < leastKept {
+		errs = append(errs, fmt.Errorf("broker.max_kept: %d is less than 1MiB", c.MaxKept))
 	}
 	if c.MaxConnectionsPerAddress < 0 {
 		errs = append(errs, fmt.Errorf("broker.max_connections_per_address: %d is negative", c.MaxConnectionsPerAddress))

@@ -37,6 +37,7 @@ func TestValidateNamesEveryMistake(t *testing.T) {
 			"broker.max_packet: 0 is not in 1024 to 268435455\n" +
 			"broker.max_connections: 0 is not positive\n" +
 			"broker.max_retained: 0 is less than 1MiB\n" +
+			"broker.max_kept: 0 is less than 1MiB\n" +
 			"broker.connect_timeout: 0s is not in 1s to 5m0s\n" +
 			"broker.max_topic_levels: 0 is not in 1 to 200\n" +
 			"broker.max_queued_messages: 0 is not positive\n" +

@@ -10,22 +10,20 @@ import (
 const (
 	// maxSubscriptions is how many filters one client may subscribe to.
 	maxSubscriptions = 4096
-	// keptForOne and keptForAll are how much memory the filters of one client, and
-	// the filters, wills and topic aliases of all clients may take, in bytes.
-	keptForOne = 16 << 20
-	keptForAll = 256 << 20
-	// keptAnyway is what each client has room for when that is used up: for its
-	// filters, its will and its aliases each.
+	// keptForOne is how much memory the filters of one client may take, in bytes.
+	keptForOne = 32 << 20
+	// keptAnyway is what each client has room for where all together have as much
+	// as max_kept: for its filters, its will and its aliases each.
 	keptAnyway = 16 << 10
 	// filterCost is what a filter takes beside its text and levels, in bytes.
-	filterCost = 1 << 10
+	filterCost = 512
 )
 
 // keep counts size more bytes that are kept for a client in own, and reports
 // false, and counts nothing, where there is no room for them.
 func (b *Broker) keep(own *atomic.Int64, size int) bool {
 	mine, all := b.mustKeep(own, size)
-	if size <= 0 || mine <= keptAnyway || mine <= keptForOne && all <= keptForAll {
+	if size <= 0 || mine <= keptAnyway || mine <= keptForOne && all <= b.cfg.MaxKept {
 		return true
 	}
 	b.mustKeep(own, -size)
@@ -46,7 +44,7 @@ func (b *Broker) noRoom(c *conn, what string) {
 	client := c.rights.client
 	b.count.notKept.Add(1)
 	b.seldom[keepRefused].log(func(count int) {
-		b.log.Warn("no room for what a client wants kept", "client", client, "what", what, "count", count)
+		b.log.Warn("no room for what a client wants kept", "client", client, "what", what, "max_kept", b.cfg.MaxKept, "count", count)
 	})
 }
 

@@ -89,7 +89,7 @@ func TestFiltersAreBoundedInMemory(t *testing.T) {
 // TestEachClientHasRoomForAFewFilters takes all the room that there is for all.
 func TestEachClientHasRoomForAFewFilters(t *testing.T) {
 	g := start(t)
-	g.Broker.kept.Store(keptForAll)
+	g.Broker.kept.Store(g.cfg.MaxKept)
 	c := g.dial(persistent("c", true))
 	for i := range 3 {
 		if code := c.Subscribe(fmt.Sprint("nagios/web", i, "/#"), 0); code != 0 {

@@ -11,7 +11,7 @@ import (
 )
 
 // levelCost is what each level of a topic takes in the library's index, in bytes.
-const levelCost = 640
+const levelCost = 512
 
 var errNotRetained = errors.New("not kept: too many retained messages")
 

@@ -73,6 +73,7 @@ type BrokerSettings struct {
 	MaxQueuedBytes     settings.Size `toml:"max_queued_bytes"`
 	MaxStored          settings.Size `toml:"max_stored"`
 	MaxRetained        settings.Size `toml:"max_retained"`
+	MaxKept            settings.Size `toml:"max_kept"`
 	SysInterval        time.Duration `toml:"sys_interval"`
 }
 
@@ -97,6 +98,7 @@ func defaults() Settings {
 			MaxQueuedBytes:     64 << 20,
 			MaxStored:          1 << 30,
 			MaxRetained:        256 << 20,
+			MaxKept:            256 << 20,
 			SysInterval:        10 * time.Second,
 		},
 		Nagios:    &nagios.Config{},
@@ -169,6 +171,7 @@ func (s Settings) broker() broker.Config {
 		Queue:          broker.Queue{Messages: s.Broker.MaxQueuedMessages, Bytes: int64(s.Broker.MaxQueuedBytes)},
 		MaxStored:      int64(s.Broker.MaxStored),
 		MaxRetained:    int64(s.Broker.MaxRetained),
+		MaxKept:        int64(s.Broker.MaxKept),
 		SysInterval:    s.Broker.SysInterval,
 
 		MaxConnectionsPerAddress: s.Broker.MaxPerAddress,
