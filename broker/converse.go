@@ -207,6 +207,10 @@ func (b *Broker) obey(c *conn, packet []byte) error {
 	case packets.Puback, packets.Pubrec, packets.Pubcomp:
 		c.acked(pk)
 		return nil
+	case packets.Subscribe:
+		if ids := pk.Properties.SubscriptionIdentifier; len(ids) > 1 || len(ids) == 1 && ids[0] == 0 {
+			return b.disconnect(c.client, packets.ErrProtocolViolation) // MQTT 5, 3.8.2.1.2
+		}
 	case packets.Disconnect:
 		if pk, err = b.farewell(c, pk); err != nil {
 			return err

@@ -220,10 +220,13 @@ func TestLibraryLogsForDebuggingOnly(t *testing.T) {
 	}
 }
 
-// The library's decoder panics on these (packets.go:959 in v2.7.9).
-func TestSubscribeWithoutOptionsIsMalformed(t *testing.T) {
+// The library's decoder panics on some of these (packets.go:959 in v2.7.9), and takes
+// others.
+func TestSubscribeWithoutSoundOptionsIsMalformed(t *testing.T) {
 	g := start(t)
 	for name, tail := range map[string]string{
+		"reserved bits":      "\x00\x00\x01a\x40",
+		"retain handling 3":  "\x00\x00\x01a\x00\x00\x01b\x30",
 		"no options":         "\x00\x00\x01a",
 		"second has none":    "\x00\x00\x01a\x01\x00\x01b",
 		"with a property":    "\x02\x0b\x05\x00\x01a",
@@ -242,6 +245,13 @@ func TestSubscribeWithoutOptionsIsMalformed(t *testing.T) {
 	}
 	if n := g.Stats().Panics; n != 0 {
 		t.Errorf("%d panics", n)
+	}
+	for name, properties := range map[string]string{"identifier 0": "\x02\x0b\x00", "two identifiers": "\x04\x0b\x01\x0b\x02"} {
+		c := g.dial(mqtttest.Options{ID: "p", V5: true})
+		c.Send(mqtttest.Encode(0x82, []byte("\x00\x01"+properties+"\x00\x01a\x00")))
+		if p := c.Closed(); p.Code() != 0x82 {
+			t.Errorf("%s: told %v", name, p)
+		}
 	}
 }
 
