@@ -98,21 +98,37 @@ func (b *Broker) admit(c *conn, packet []byte) error {
 	pk = c.connect(pk)
 	c.client.ParseConnect("", pk)
 	c.client.Properties.Username = nil // see rights
-	code := pk.ConnectValidate()
+	code := c.fault(pk)
 	switch {
 	case b.isFull(c):
 		c.refusal, code = refuseBusy, packets.ErrServerBusy
 	case code != packets.CodeSuccess:
-	case c.version < 5 && !pk.Connect.Clean && pk.Connect.ClientIdentifier == "": // MQTT 3.1.1, 3.1.3.1
-		code = packets.ErrUnspecifiedError
 	case !b.letIn(c, pk):
 		code = packets.ErrBadUsernameOrPassword
 	}
 	if code == packets.CodeSuccess {
 		return nil
 	}
-	_ = b.server.SendConnack(c.client, code, false, nil) // the connection ends in any case
+	if _, old := packets.V5CodesToV3[code]; old || c.refusal != nil || c.version == 5 { // MQTT 3.1.1 has no code for the others
+		_ = b.server.SendConnack(c.client, code, false, nil) // the connection ends in any case
+	}
 	return code
+}
+
+// fault is what is wrong with a CONNECT.
+func (c *conn) fault(pk packets.Packet) packets.Code {
+	switch code := pk.ConnectValidate(); {
+	case code == packets.ErrProtocolViolationProtocolVersion: // MQTT 3.1.1, 3.1.2.2
+		c.version, c.client.Properties.ProtocolVersion = 4, 4
+		return packets.ErrUnsupportedProtocolVersion
+	case code != packets.CodeSuccess, c.version == 5:
+		return code
+	case !pk.Connect.Clean && pk.Connect.ClientIdentifier == "": // 3.1.3.1
+		return packets.ErrClientIdentifierNotValid
+	case pk.Connect.PasswordFlag && !pk.Connect.UsernameFlag: // 3.1.2.9
+		return packets.ErrProtocolViolationUsernameNoFlag
+	}
+	return packets.CodeSuccess
 }
 
 // letIn decides who gets in, before anything is done for it.
