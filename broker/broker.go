@@ -1,6 +1,7 @@
 package broker
 
 import (
+	"container/list"
 	"context"
 	"errors"
 	"fmt"
@@ -82,6 +83,8 @@ type Broker struct {
 	sessions map[string]*session // by client identifier
 	mostSeen int                 // the most that sessions ever had
 	conns    map[*conn]struct{}  // open now
+
+	strangers list.List // of *conn, those that are not let in yet, in the order in which they came
 }
 
 // New builds a broker from settings. It logs to log, little that a stranger can

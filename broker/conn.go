@@ -1,6 +1,7 @@
 package broker
 
 import (
+	"container/list"
 	"crypto/x509"
 	"errors"
 	"net"
@@ -68,17 +69,18 @@ type conn struct {
 	will        *will
 	session     *session
 	client      *mqtt.Client
-	admitted    bool // counted as connected
-	turn        bool // this connection holds session.turn
-	welcome     bool // the CONNACK was sent
-	oversize    bool // a packet was too large
-	holds       bool // is in counters.partials
+	admitted    bool          // counted as connected
+	place       *list.Element // in Broker.strangers, under Broker.mu; or nil
+	turn        bool          // this connection holds session.turn
+	welcome     bool          // the CONNACK was sent
+	oversize    bool          // a packet was too large
+	holds       bool          // is in counters.partials
 	rate        rate
 
 	senders sync.WaitGroup // goroutines that read what is sent, from the disk or the library
 
-	goodbye  atomic.Bool   // a DISCONNECT was written
-	squeezed atomic.Bool   // see partials
+	goodbye  atomic.Bool // a DISCONNECT was written
+	evicted  atomic.Pointer[packets.Code]
 	closed   chan struct{} // no more is read
 	detached chan struct{} // the session is free for another connection
 
@@ -298,6 +300,12 @@ func (c *conn) Close() error {
 	defer c.mu.Unlock()
 	c.end()
 	return nil
+}
+
+// evict ends the connection to make room for others.
+func (c *conn) evict(why packets.Code) {
+	c.evicted.Store(&why)
+	_ = c.Close()
 }
 
 // finish closes the socket once everything is written, or can not be. A code

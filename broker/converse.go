@@ -27,6 +27,9 @@ func (b *Broker) greet(c *conn) error {
 	if err := b.admit(c, packet); err != nil {
 		return err
 	}
+	b.mu.Lock()
+	b.noStranger(c)
+	b.mu.Unlock()
 	c.admitted = true
 	atomic.AddInt64(&b.server.Info.ClientsConnected, 1)
 	return b.welcome(c)

@@ -294,10 +294,16 @@ func TestMaxConnections(t *testing.T) {
 	}
 	eventually(t, "both are counted", func() bool { return g.Stats().Refused == 2 })
 	t.Run("even half open", func(t *testing.T) {
-		for range strangers {
+		oldest := mqtttest.Open(t, g.addr, mqtttest.Options{})
+		eventually(t, "it is there", func() bool { return g.count.connections.Load() == 4 })
+		for range strangers - 1 {
 			mqtttest.Open(t, g.addr, mqtttest.Options{})
 		}
-		mqtttest.Open(t, g.addr, mqtttest.Options{}).Closed()
+		if c := mqtttest.Connect(t, g.addr, mqtttest.Options{ID: "one more"}); c.Connack.Code() != 3 {
+			t.Errorf("answered %v", c.Connack)
+		}
+		oldest.Closed()
+		eventually(t, "no more are open", func() bool { return g.count.connections.Load() <= 3+strangers })
 	})
 }
 

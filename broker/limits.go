@@ -37,7 +37,7 @@ func (b *Broker) note(c *conn, err error) {
 		b.seldom[proxyRefused].log(func(count int) {
 			b.log.Warn("connection refused, proxy_from does not name where it comes from", "remote", remote, "listener", listener, "count", count)
 		})
-	case c.squeezed.Load():
+	case errors.Is(err, errHalfSent):
 		b.count.squeezed.Add(1)
 		b.seldom[partialRefused].log(func(count int) {
 			b.log.Warn("client closed, connections have sent too much of packets that are not complete", "client", client, "remote", remote, "count", count)
@@ -68,6 +68,22 @@ func (b *Broker) note(c *conn, err error) {
 func (b *Broker) isFull(c *conn) bool {
 	others := atomic.LoadInt64(&b.server.Info.ClientsConnected) - b.count.bridging.Load()
 	return !c.listener.bridge && others >= int64(b.cfg.MaxConnections)
+}
+
+// makeRoom closes the connection that is open longest of those that are not let in
+// yet, and reports whether there is one: who says nothing keeps nobody out.
+func (b *Broker) makeRoom() bool {
+	b.mu.Lock()
+	oldest := b.strangers.Front()
+	if oldest != nil {
+		b.noStranger(oldest.Value.(*conn))
+	}
+	b.mu.Unlock()
+	if oldest == nil {
+		return false
+	}
+	oldest.Value.(*conn).evict(packets.ErrServerBusy)
+	return true
 }
 
 // crowded counts and logs a connection beyond max_connections.

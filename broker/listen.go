@@ -18,7 +18,8 @@ import (
 
 const (
 	// strangers is how many connections beyond max_connections may be open
-	// while they have not said CONNECT, or to be told that there is no room.
+	// while they have not said CONNECT, or to be told that there is no room. See
+	// makeRoom.
 	strangers = 256
 	// The pause after a failed accept, as when file descriptors run out.
 	leastPause = 5 * time.Millisecond
@@ -163,7 +164,7 @@ func (b *Broker) acceptFrom(ln *listener) {
 		}
 		pause = leastPause
 		ln.failure.Store(nil)
-		if b.count.connections.Load() >= int64(b.cfg.MaxConnections+strangers) {
+		if b.count.connections.Load() >= int64(b.cfg.MaxConnections+strangers) && !b.makeRoom() {
 			b.crowded(nc.RemoteAddr().String())
 			_ = nc.Close()
 			continue
@@ -197,6 +198,9 @@ func (b *Broker) serve(c *conn) {
 
 // conclude ends a connection, for the reason err.
 func (b *Broker) conclude(c *conn, err error) {
+	if why := c.evicted.Load(); why != nil {
+		err = *why
+	}
 	b.log.Debug("client disconnected", "client", c.name(), "remote", c.RemoteAddr(), "err", err)
 	if c.client != nil {
 		c.client.Stop(err)
@@ -204,17 +208,13 @@ func (b *Broker) conclude(c *conn, err error) {
 	if c.admitted {
 		atomic.AddInt64(&b.server.Info.ClientsConnected, -1)
 	}
-	c.in = frames{}
+	c.in = frames{} // a session that stays keeps c
 	c.hold(0, false)
 	b.keepNone(&c.aliases)
 	code := reasonFor(err)
-	switch {
-	case b.ending():
+	if b.ending() {
 		code = packets.ErrServerShuttingDown
-	case c.squeezed.Load():
-		code = packets.ErrQuotaExceeded
-	}
-	if !b.ending() {
+	} else {
 		b.note(c, err)
 	}
 	_ = c.Close()
@@ -234,11 +234,23 @@ func (b *Broker) track(c *conn, open bool) {
 	if open {
 		b.conns[c] = struct{}{}
 		b.count.sockets.Add(1)
+		if !c.listener.bridge {
+			c.place = b.strangers.PushBack(c)
+		}
 	} else {
 		delete(b.conns, c)
+		b.noStranger(c)
 	}
 	if b.ending() {
 		_ = c.Close()
+	}
+}
+
+// noStranger takes c from those that are not let in yet; b.mu is held.
+func (b *Broker) noStranger(c *conn) {
+	if c.place != nil {
+		b.strangers.Remove(c.place)
+		c.place = nil
 	}
 }
 

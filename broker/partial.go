@@ -7,6 +7,8 @@ import (
 	"slices"
 	"sync"
 	"time"
+
+	"github.com/mochi-mqtt/server/v2/packets"
 )
 
 const (
@@ -18,6 +20,8 @@ const (
 	// leastPartial is what is counted, in bytes: less is there for every client.
 	leastPartial = 4 << 10
 )
+
+var errHalfSent = packets.Code{Code: packets.ErrQuotaExceeded.Code, Reason: "too much of packets that are not complete"}
 
 // partials are what connections have begun to send. The zero value has none.
 type partials struct {
@@ -53,7 +57,7 @@ func (c *conn) hold(bytes int, another bool) {
 	c.holds = bytes > 0
 	most := max(partialBytes, partialPackets*c.maxIn)
 	for _, other := range c.counters.partials.set(c, partial{bytes: bytes, stranger: !c.admitted}, another, most) {
-		other.squeeze()
+		other.evict(errHalfSent)
 	}
 }
 
@@ -106,14 +110,6 @@ func (p partial) compare(q partial, now time.Time) int {
 
 func (p partial) weight(now time.Time) float64 {
 	return float64(p.bytes) * now.Sub(p.since).Seconds()
-}
-
-// squeeze ends a connection to which no more room is given.
-func (c *conn) squeeze() {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	c.squeezed.Store(true)
-	c.end()
 }
 
 // An opening is a connection of which all that is read counts as part of a
