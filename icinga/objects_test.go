@@ -15,7 +15,7 @@ func TestUnknownObjectsAreRejectedAndTheirNeighboursTaken(t *testing.T) {
 	known, unknown := service("disk"), service("dusk")
 	ic := realtest.StartIcinga(t, realtest.IcingaOptions{Objects: []checks.Object{known}})
 	g := newGateway(t, configOf(ic))
-	if !g.Knows(unknown) {
+	if g.Takes(unknown) != nil {
 		t.Error("an object is unknown before the list is read")
 	}
 	g.start()
@@ -24,8 +24,8 @@ func TestUnknownObjectsAreRejectedAndTheirNeighboursTaken(t *testing.T) {
 	if !errors.Is(verdicts[0], checks.ErrUnknownObject) || verdicts[1] != nil || !errors.Is(verdicts[2], checks.ErrUnknownObject) {
 		t.Errorf("Submit = %v", verdicts)
 	}
-	if g.Knows(unknown) || !g.Knows(known) || !g.Knows(checks.Object{Host: "web1"}) {
-		t.Error("Knows does not say what Icinga said")
+	if g.Takes(unknown) == nil || g.Takes(known) != nil || g.Takes(checks.Object{Host: "web1"}) != nil {
+		t.Error("Takes does not say what Icinga said")
 	}
 }
 
@@ -48,7 +48,7 @@ func TestObjectsThatComeAndGoWhileIcingaRuns(t *testing.T) {
 		t.Error("taken for an object that does not exist")
 	}
 	ic.Create(refused)
-	realtest.Eventually(t, 20*time.Second, "the event of the new object", func() bool { return g.Knows(refused) })
+	realtest.Eventually(t, 20*time.Second, "the event of the new object", func() bool { return g.Takes(refused) == nil })
 	if rejected := g.deliver(checks.Result{Object: refused}); rejected != nil {
 		t.Errorf("an object created after its first result: %v", rejected)
 	}
@@ -59,6 +59,21 @@ func TestObjectsThatComeAndGoWhileIcingaRuns(t *testing.T) {
 	}
 	delete(g.last, added)
 	g.verify(ic)
+}
+
+// The event stream may tell of the first only, and of the second 5 s later.
+func TestAnObjectDeletedAndCreatedAgainTakesResults(t *testing.T) {
+	disk := service("disk")
+	ic := realtest.StartIcinga(t, realtest.IcingaOptions{Objects: []checks.Object{disk}})
+	g := newGateway(t, configOf(ic))
+	g.start()
+	g.hear(&event{Type: "ObjectDeleted", ObjectType: "Service", ObjectName: disk.String()})
+	if err := g.Takes(disk); err != nil {
+		t.Errorf("refused without a question: %v", err)
+	}
+	if rejected := g.deliver(checks.Result{Object: disk}); rejected != nil {
+		t.Error(rejected)
+	}
 }
 
 func TestAReloadBringsTheNewList(t *testing.T) {

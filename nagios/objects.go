@@ -66,6 +66,7 @@ func (o *objects) knows(ob checks.Object) bool {
 // object, so that none overtakes another.
 type lookup struct {
 	objects   *objects
+	reception *reception
 	set       *objectSet
 	refreshed bool
 	err       error // of the refresh
@@ -73,10 +74,11 @@ type lookup struct {
 
 // check is knows for a result on its way to the core: an object may have been
 // added a moment ago, so before the first is refused the cache is looked at
-// again. The error wraps checks.ErrUnknownObject, or is errRewriting.
+// again. The error wraps checks.ErrUnknownObject or checks.ErrRejected, or is
+// errRewriting.
 func (l *lookup) check(ob checks.Object) error {
-	if l.objects.path == "" {
-		return nil
+	if err := l.reception.check(ob); err != nil || l.objects.path == "" {
+		return err
 	}
 	if l.set == nil {
 		l.set = l.objects.set.Load()
@@ -91,7 +93,12 @@ func (l *lookup) check(ob checks.Object) error {
 		return nil
 	case errors.Is(l.err, errRewriting):
 		return l.err
-	case ob.IsHost():
+	}
+	return unknown(ob)
+}
+
+func unknown(ob checks.Object) error {
+	if ob.IsHost() {
 		return fmt.Errorf("%w: nagios knows no host %q", checks.ErrUnknownObject, ob.Host)
 	}
 	return fmt.Errorf("%w: nagios knows no service %q on host %q", checks.ErrUnknownObject, ob.Service, ob.Host)

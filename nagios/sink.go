@@ -19,7 +19,8 @@ type Sink struct {
 	patience time.Duration
 	objects  *objects
 
-	handovers *handovers // what Follow learns of the batches
+	handovers *handovers                // what Follow learns of the batches
+	reception atomic.Pointer[reception] // what Follow has learned; nil before
 
 	mu      sync.Mutex // one Submit at a time
 	outbox  *outbox    // nil: plain lines
@@ -70,9 +71,15 @@ func (s *Sink) Submit(ctx context.Context, results []checks.Result) []error {
 	return verdicts
 }
 
-// Knows reports whether the core has o, by its object cache; true before that
-// was read.
-func (s *Sink) Knows(o checks.Object) bool { return s.objects.knows(o) }
+// Takes returns nil when the core takes results of o, by its object cache and,
+// where there is a feed, its status file; or as long as these were not read.
+// Otherwise the error wraps checks.ErrUnknownObject or checks.ErrRejected.
+func (s *Sink) Takes(o checks.Object) error {
+	if !s.objects.knows(o) {
+		return unknown(o)
+	}
+	return s.reception.Load().check(o)
+}
 
 // Up reports whether the core reads its command file, and has taken what it was
 // last told.
