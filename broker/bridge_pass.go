@@ -158,8 +158,8 @@ func (c *crossing) passAnswer(w way, pk packets.Packet) error {
 // subscribed logs what the other broker does not let the bridge subscribe to.
 func (c *crossing) subscribed(w way, pk packets.Packet) {
 	for _, code := range pk.ReasonCodes {
-		if w.from == c.far && code >= packets.ErrUnspecifiedError.Code && c.refused.now() {
-			c.log.Warn("the other broker refuses a subscription", "code", code)
+		if w.from == c.far && code >= packets.ErrUnspecifiedError.Code {
+			c.refused.log(func(count int) { c.log.Warn("the other broker refuses a subscription", "code", code, "count", count) })
 		}
 	}
 }

@@ -1,6 +1,7 @@
 package broker
 
 import (
+	"strings"
 	"time"
 
 	mqtt "github.com/mochi-mqtt/server/v2"
@@ -39,7 +40,10 @@ func (c *conn) connect(pk packets.Packet) packets.Packet {
 		// next one gets messages without a topic.
 		p.TopicAliasMaximum = 0
 		p.SessionExpiryIntervalFlag = false // see expiry
+		// What stays would keep all of the packet.
+		p.User, p.AuthenticationData, p.AuthenticationMethod = nil, nil, strings.Clone(p.AuthenticationMethod)
 	}
+	pk.Connect.ClientIdentifier = strings.Clone(pk.Connect.ClientIdentifier)
 	return pk
 }
 
