@@ -166,7 +166,9 @@ func (c *crossing) subscribed(w way, pk packets.Packet) {
 			refused = append(refused, fmt.Sprintf("%s (code %#02x)", f.Filter, pk.ReasonCodes[i]))
 		}
 	}
-	if len(refused) > 0 && c.refused.now() {
-		c.log.Warn("the other broker refuses subscriptions", "filters", refused)
+	if len(refused) > 0 {
+		c.refused.log(func(count int) {
+			c.log.Warn("the other broker refuses subscriptions", "filters", refused, "count", count)
+		})
 	}
 }

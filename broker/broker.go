@@ -1,6 +1,7 @@
 package broker
 
 import (
+	"container/list"
 	"context"
 	"errors"
 	"fmt"
@@ -63,6 +64,7 @@ type Broker struct {
 	retaining  sync.Mutex   // held by retain and retainedTopics
 	retained   retainedSizes
 	outboxes   atomic.Int64 // bytes of memory in all of them
+	kept       atomic.Int64 // bytes, see keep
 	leveling   sync.Mutex   // held by level
 	store      *store       // nil where nothing is kept on disk; from Listen on
 	sweeper    sweeper
@@ -75,16 +77,14 @@ type Broker struct {
 	outside    *outside // nil: there is none
 
 	addresses addresses
-
-	// What is logged now and then only.
-	acceptFailed, panicked, slowed, loginRefused, handshakeFailed, retainRefused               seldom
-	full, addressCrowded, proxyRefused, packetRefused, connectLate, topicRefused, rateExceeded seldom
-	queueFull, readFailed, pathEnded, sessionsFull                                             seldom
+	seldom    lines
 
 	mu       sync.Mutex
 	sessions map[string]*session // by client identifier
 	mostSeen int                 // the most that sessions ever had
 	conns    map[*conn]struct{}  // open now
+
+	strangers list.List // of *conn, those that are not let in yet, in the order in which they came
 }
 
 // New builds a broker from settings. It logs to log, little that a stranger can
@@ -206,6 +206,7 @@ func (b *Broker) Run(ctx context.Context) error {
 	}
 	b.finisher.stop()
 	finishing.Wait()
+	b.flushLines(true)
 	return errors.Join(err, b.server.Close())
 }
 
@@ -229,7 +230,7 @@ func (b *Broker) silenceSys() {
 	}
 }
 
-// keepTime ends sessions and sends delayed wills when they are due.
+// keepTime ends sessions, sends delayed wills, and logs, when they are due.
 func (b *Broker) keepTime() {
 	tick := time.NewTicker(time.Second)
 	defer tick.Stop()
@@ -237,6 +238,7 @@ func (b *Broker) keepTime() {
 		select {
 		case now := <-tick.C:
 			b.expire(now)
+			b.flushLines(false)
 		case <-b.stopping:
 			return
 		}

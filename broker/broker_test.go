@@ -238,6 +238,14 @@ func eventually(t testing.TB, what string, ok func() bool) {
 	}
 }
 
+// secondPasses waits until messages have expired whose interval is a second, the
+// shortest there is.
+func secondPasses(t testing.TB) {
+	t.Helper()
+	until := time.Now().Unix() + 1
+	eventually(t, "a second passes", func() bool { return time.Now().Unix() >= until })
+}
+
 // locked is a buffer for several goroutines.
 type locked struct {
 	mu sync.Mutex

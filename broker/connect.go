@@ -1,6 +1,7 @@
 package broker
 
 import (
+	"strings"
 	"time"
 
 	mqtt "github.com/mochi-mqtt/server/v2"
@@ -44,10 +45,13 @@ func (c *conn) connect(pk packets.Packet) packets.Packet {
 		// next one gets messages without a topic.
 		p.TopicAliasMaximum = 0
 		p.SessionExpiryIntervalFlag = false // see expiry
+		// What stays would keep all of the packet.
+		p.User, p.AuthenticationData, p.AuthenticationMethod = nil, nil, strings.Clone(p.AuthenticationMethod)
 	}
 	if c.bridge && c.receiveMax == 0 {
 		c.receiveMax = bridgesReceiveMax
 	}
+	pk.Connect.ClientIdentifier = strings.Clone(pk.Connect.ClientIdentifier)
 	return pk
 }
 

@@ -85,9 +85,9 @@ func (o *outbox) eat(cl *mqtt.Client) {
 			continue
 		}
 		if err != nil {
-			if o.broker.readFailed.now() {
-				o.broker.log.Error("cannot read what waits for a client", "client", o.id, "err", err, "count", o.broker.readFailed.count())
-			}
+			o.broker.seldom[readFailed].log(func(count int) {
+				o.broker.log.Error("cannot read what waits for a client", "client", o.id, "err", err, "count", count)
+			})
 			return
 		}
 		for _, d := range found {

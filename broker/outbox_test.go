@@ -15,7 +15,8 @@ func (g *gateway) leave(id, filter string) {
 	g.t.Helper()
 	c := g.dial(persistent(id, true))
 	c.Subscribe(filter, 1)
-	c.Disconnect()
+	c.Send([]byte{mqtttest.DISCONNECT << 4, 0})
+	c.Closed() // what is published from now on is not sent to it
 }
 
 // kept is what is kept in memory for all sessions, as the outboxes together say

@@ -75,9 +75,11 @@ func (b *Broker) storeSubscriptions(c *conn, filters []packets.Subscription, cod
 	}
 	w := &edit{isNew: true}
 	for i, f := range filters {
-		if granted, ok := c.granted[i]; ok {
-			f = granted
-		} else if codes[i] >= packets.ErrUnspecifiedError.Code {
+		code := codes[i]
+		if answer, ok := c.answers[i]; ok {
+			f, code = answer, answer.Qos
+		}
+		if code >= packets.ErrUnspecifiedError.Code {
 			continue
 		}
 		w.set(subscriptionKey(number, f.Filter), encodeSubscription(&f))

@@ -45,6 +45,7 @@ func (b *Broker) publish(c *conn, pk packets.Packet) error {
 		b.count.redelivered.Add(1)
 		return nil
 	case tooMany:
+		b.exceeded(c)
 		return b.disconnect(c.client, packets.ErrReceiveMaximum)
 	}
 	if looped {
@@ -80,7 +81,11 @@ func (b *Broker) resolve(c *conn, pk *packets.Packet) packets.Code {
 		return code
 	}
 	if pk.Properties.TopicAliasFlag {
-		pk.TopicName = c.client.State.TopicAliases.Inbound.Set(pk.Properties.TopicAlias, pk.TopicName)
+		if !b.keepAlias(c, pk.Properties.TopicAlias, pk.TopicName) {
+			return packets.ErrQuotaExceeded
+		}
+		// The topic would keep all of the packet.
+		pk.TopicName = c.client.State.TopicAliases.Inbound.Set(pk.Properties.TopicAlias, strings.Clone(pk.TopicName))
 		pk.Properties.TopicAlias, pk.Properties.TopicAliasFlag = 0, false
 		if pk.TopicName == "" {
 			return packets.ErrProtocolViolationNoTopic // MQTT 5, 3.3.4

@@ -33,6 +33,7 @@ type session struct {
 	user string        // whose it is; empty is anonymous; of who has the turn
 
 	out     outbox
+	filters atomic.Int64 // bytes, see keep
 	storing atomic.Int32 // its publishes that go to disk before they go on
 
 	// Under Broker.mu. The latter four are about a client that is away.

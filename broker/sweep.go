@@ -86,8 +86,8 @@ func (b *Broker) sweep() (w *edit, more bool) {
 }
 
 func (b *Broker) sweepFailed(err error) {
-	if err != nil && b.readFailed.now() {
-		b.log.Error("cannot read what waits for clients", "err", err)
+	if err != nil {
+		b.seldom[readFailed].log(func(count int) { b.log.Error("cannot read what waits for clients", "err", err, "count", count) })
 	}
 }
 

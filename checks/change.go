@@ -108,7 +108,9 @@ func appendText(b []byte, s string) []byte {
 func appendTime(b []byte, t time.Time) []byte {
 	b = append(b, '"')
 	if !t.IsZero() {
-		b = t.UTC().AppendFormat(b, timestamp)
+		b = t.UTC().AppendFormat(b, time.RFC3339) // several times as fast as any other layout
+		ms := t.Nanosecond() / 1e6
+		b = append(b[:len(b)-1], '.', '0'+byte(ms/100), '0'+byte(ms/10%10), '0'+byte(ms%10), 'Z')
 	}
 	return append(b, '"')
 }

@@ -6,7 +6,6 @@ import (
 	"io"
 	"net/http"
 	"slices"
-	"time"
 
 	"checkbus/checks"
 )
@@ -80,7 +79,7 @@ func (s *Sink) hear(e *event) {
 		}
 	case "ObjectDeleted":
 		if o, ok := e.object(); ok {
-			s.objects.setAbsent(o, time.Now())
+			s.objects.setGone(o)
 			s.ledger.remove(o)
 		}
 	case "StateChange":

@@ -59,14 +59,22 @@ func (s *objects) isAbsent(o checks.Object, now time.Time) bool {
 	return ok && now.Before(until)
 }
 
-// setAbsent notes that Icinga has said not to have o.
-func (s *objects) setAbsent(o checks.Object, now time.Time) {
+// setGone notes that Icinga has o no longer. It may be there again by now: its
+// next result asks.
+func (s *objects) setGone(o checks.Object) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if m, ok := s.marks[o]; ok {
 		m.listed = 0
 		s.marks[o] = m
 	}
+}
+
+// setAbsent notes that Icinga has said not to have o.
+func (s *objects) setAbsent(o checks.Object, now time.Time) {
+	s.setGone(o)
+	s.mu.Lock()
+	defer s.mu.Unlock()
 	if len(s.absent) >= maxAbsent {
 		for o, until := range s.absent {
 			if !now.Before(until) {

@@ -25,7 +25,7 @@ func TestUnknownObjectsAreRejectedAndTheirNeighboursTaken(t *testing.T) {
 		t.Errorf("Submit = %v", verdicts)
 	}
 	if g.Knows(unknown) || !g.Knows(known) || !g.Knows(checks.Object{Host: "web1"}) {
-		t.Error("Knows does not say what Icinga said")
+		t.Error("Takes does not say what Icinga said")
 	}
 }
 
@@ -59,6 +59,21 @@ func TestObjectsThatComeAndGoWhileIcingaRuns(t *testing.T) {
 	}
 	delete(g.last, added)
 	g.verify(ic)
+}
+
+// The event stream may tell of the first only, and of the second 5 s later.
+func TestAnObjectDeletedAndCreatedAgainTakesResults(t *testing.T) {
+	disk := service("disk")
+	ic := realtest.StartIcinga(t, realtest.IcingaOptions{Objects: []checks.Object{disk}})
+	g := newGateway(t, configOf(ic))
+	g.start()
+	g.hear(&event{Type: "ObjectDeleted", ObjectType: "Service", ObjectName: disk.String()})
+	if !g.Knows(disk) {
+		t.Error("refused without a question")
+	}
+	if rejected := g.deliver(checks.Result{Object: disk}); rejected != nil {
+		t.Error(rejected)
+	}
 }
 
 func TestAReloadBringsTheNewList(t *testing.T) {

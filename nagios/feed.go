@@ -34,6 +34,7 @@ type feed struct {
 	log       *slog.Logger
 	format    format
 	handovers *handovers
+	reception *atomic.Pointer[reception]
 	follows   *atomic.Bool
 }
 
@@ -46,7 +47,7 @@ func (s *Sink) Follow(ctx context.Context, w checks.Watcher) error {
 	f := feed{
 		logFile: filepath.Clean(s.cfg.LogFile), statusFile: filepath.Clean(s.cfg.StatusFile), // as events name them
 		querySocket: s.cfg.QuerySocket,
-		log:         s.log, format: s.format, handovers: s.handovers, follows: &s.follows,
+		log:         s.log, format: s.format, handovers: s.handovers, reception: &s.reception, follows: &s.follows,
 	}
 	return f.follow(ctx, w)
 }
@@ -217,6 +218,7 @@ func (v *view) readStatus(status io.Reader, written time.Time) bool {
 	v.lines.Reset(status)
 	v.readErr = v.picture.snapshot(v.lines, written)
 	v.lines.Reset(nil)
+	v.reception.Store(v.picture.reception)
 	return v.readErr == nil
 }
 

@@ -74,6 +74,46 @@ func TestFeedFollowsTheLogThroughRotations(t *testing.T) {
 	agree(t, n, w)
 }
 
+// Nagios renames its log at the hour, which a time zone brings near, and writes
+// what everything is into the next one, before it goes on.
+func TestFeedFollowsTheLogThroughNagiossOwnRotation(t *testing.T) {
+	const until = 4 * time.Second
+	now := time.Now().UTC()
+	east := now.Truncate(time.Hour).Add(2*time.Hour - until).Sub(now)
+	zone := time.Unix(0, 0).UTC().Add(east).Format("TZ=TEST-15:04:05") // POSIX counts to the west
+	archive := t.TempDir()
+	n := realtest.StartNagios(t, realtest.NagiosOptions{
+		Hosts: 1, Services: 2,
+		Env:    []string{zone},
+		Config: []string{"log_rotation_method=h", "log_archive_path=" + archive},
+	})
+	s := sinkFor(t, n, withFeed(n))
+	settle(t, s)
+	w := follow(t, s)
+	submit(t, s, checks.Result{Object: service("s001"), State: checks.Critical, Reason: "stays"})
+	stays := w.await(t, service("s001"), "critical", func(s checks.Status) bool { return s.Reason == "stays" })
+	g := &toggles{t: t, sink: s, o: service("s000")}
+	rotated := func() bool {
+		files, err := filepath.Glob(filepath.Join(archive, "nagios-*.log"))
+		return err == nil && len(files) == 1
+	}
+	for end := time.Now().Add(time.Minute); !rotated(); g.run(5) {
+		if time.Now().After(end) {
+			t.Fatal("Nagios does not rotate its log")
+		}
+	}
+	n.WaitLog("CURRENT SERVICE STATE: h0000;s001;CRITICAL")
+	g.run(20)
+	g.told(w)
+	agree(t, n, w)
+	if got := w.verdicts(service("s001")); len(got) != 2 {
+		t.Errorf("what stays as it was is told as %v", got)
+	}
+	if now, _ := w.get(service("s001")); now != stays {
+		t.Errorf("what stays as it was is told as %+v\nbefore %+v", now, stays)
+	}
+}
+
 func rename(t testing.TB, from, to string) {
 	t.Helper()
 	if err := os.Rename(from, to); err != nil {

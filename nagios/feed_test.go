@@ -26,7 +26,7 @@ func TestFeedFollowsWhatTheCoreDecides(t *testing.T) {
 	n := realtest.StartNagios(t, realtest.NagiosOptions{
 		Hosts: 1, Services: 2,
 		Includes: []string{objectFile(t, serviceWith("soft", "max_check_attempts 3")+serviceWith("down")+serviceWith("ack")+serviceWith("sticky")+
-			serviceWith("flap", "flap_detection_enabled 1")+serviceWith("deaf", "passive_checks_enabled 0"))},
+			serviceWith("flap", "flap_detection_enabled 1"))},
 		Config: []string{"enable_flap_detection=1", "low_service_flap_threshold=10", "high_service_flap_threshold=20", "log_service_retries=1"},
 	})
 	s := sinkFor(t, n, withFeed(n))
@@ -111,14 +111,6 @@ func TestFeedFollowsWhatTheCoreDecides(t *testing.T) {
 		n.Command("DISABLE_SVC_FLAP_DETECTION;h0000;flap")
 		w.await(t, service("flap"), "no longer flapping", func(s checks.Status) bool { return !s.Flapping })
 	})
-	t.Run("the core takes no passive results of it", func(t *testing.T) {
-		result("deaf", checks.OK, "nobody listens")
-		result("s000", checks.OK, "after it")
-		w.await(t, service("s000"), "after it", func(s checks.Status) bool { return s.Reason == "after it" })
-		if got, _ := w.get(service("deaf")); got.State != checks.Pending {
-			t.Errorf("told %+v", got)
-		}
-	})
 	t.Run("host down", func(t *testing.T) {
 		host := checks.Object{Host: "h0000"}
 		r := submit(t, s, checks.Result{Object: host, State: checks.Down, Reason: "no answer", Perfdata: "rta=0"})
@@ -130,7 +122,7 @@ func TestFeedFollowsWhatTheCoreDecides(t *testing.T) {
 		w.await(t, service("soft"), "critical", func(s checks.Status) bool { return s.State == checks.Critical })
 	})
 	agree(t, n, w)
-	for _, name := range []string{"s000", "s001", "soft", "down", "ack", "sticky", "flap", "deaf", ""} {
+	for _, name := range []string{"s000", "s001", "soft", "down", "ack", "sticky", "flap", ""} {
 		o := service(name)
 		told := w.verdicts(o)
 		for i, v := range logged(n, o) {

@@ -19,12 +19,17 @@ import (
 // before it was written: an object of which something was heard about that time
 // waits for the next file.
 type picture struct {
-	format  format
-	objects map[checks.Object]*object
-	watcher checks.Watcher
-	told    bool    // the watcher has had a first SawAll; nothing is told before
-	program program // as the last status file said
-	files   int     // status files read
+	format    format
+	objects   map[checks.Object]*object
+	watcher   checks.Watcher
+	told      bool       // the watcher has had a first SawAll; nothing is told before
+	program   program    // as the last status file said
+	reception *reception // the same; nil before there was one
+	files     int        // status files read
+
+	// first are objects as the first status file has them, those of which a
+	// line of the same second tells; nil when the watcher was told.
+	first map[checks.Object]object
 
 	scratch []byte
 }
@@ -34,7 +39,6 @@ type object struct {
 	checks.Status
 	checked int64  // the core's time of the newest result, Unix seconds
 	sticky  bool   // the acknowledgement lasts until recovery
-	passive bool   // passive results are taken
 	file    int    // the last status file that lists it
 	seq     uint64 // the newest result of this gateway that is told of it
 
@@ -43,7 +47,7 @@ type object struct {
 }
 
 func newPicture(f format, w checks.Watcher) *picture {
-	return &picture{format: f, objects: make(map[checks.Object]*object), watcher: w}
+	return &picture{format: f, objects: make(map[checks.Object]*object), first: make(map[checks.Object]object), watcher: w}
 }
 
 func (p *picture) tell(o *object) {
@@ -63,12 +67,12 @@ func (p *picture) line(l logLine, r *checks.Result, at time.Time) {
 		o = &object{Status: checks.Status{Object: l.Object, State: checks.Pending}, file: p.files}
 		p.objects[l.Object] = o
 	}
+	if !p.told && p.rewind(o, l) {
+		return
+	}
 	before := o.Status
 	switch l.kind {
 	case alert:
-		if !p.told && o.is(l) {
-			return // the first status file has it, with more
-		}
 		p.alert(o, l, r, at)
 	case standing:
 		if o.State != l.state { // else it is known better
@@ -86,6 +90,25 @@ func (p *picture) line(l logLine, r *checks.Result, at time.Time) {
 	if o.Status != before {
 		p.tell(o)
 	}
+}
+
+// rewind makes o what the first status file says of it, when l is an alert that
+// is in that file, and with it everything that the log says before l: the file
+// does not say when in its second it was written. It reports whether it did.
+func (p *picture) rewind(o *object, l logLine) bool {
+	if l.at.Unix() > p.program.created {
+		return false
+	}
+	first, ok := p.first[o.Object]
+	if !ok {
+		first = *o
+		p.first[o.Object] = first
+	}
+	if l.kind != alert || !first.is(l) {
+		return false
+	}
+	*o = first
+	return true
 }
 
 // is reports whether o is what l says.
@@ -136,7 +159,7 @@ func (p *picture) report(o *object, r checks.Result) {
 // the status file will tell.
 func (p *picture) processed(r checks.Result, at time.Time) {
 	o := p.objects[r.Object]
-	if o == nil || !o.passive || r.Seq < o.seq || !o.agrees(r.State) {
+	if o == nil || p.reception.check(r.Object) != nil || r.Seq < o.seq || !o.agrees(r.State) {
 		return
 	}
 	if o.State == checks.Pending { // of which the core logs nothing
@@ -164,14 +187,19 @@ func (o *object) agrees(state checks.State) bool {
 func (p *picture) snapshot(lines *bufio.Reader, written time.Time) error {
 	p.files++
 	var changed []*object
+	closed := make(map[checks.Object]struct{})
 	now, err := readStatus(lines, func(core program, e *entry) {
-		if o := p.entry(core, e, written); o != nil {
+		o, isNews := p.entry(core, e, written)
+		if isNews {
 			changed = append(changed, o)
+		}
+		if !e.passive {
+			closed[o.Object] = struct{}{}
 		}
 	})
 	restarted := p.isRestart(now)
 	if err == nil {
-		p.program = now
+		p.program, p.reception = now, newReception(now, p.format, closed)
 	}
 	if err == nil && restarted && p.told {
 		p.forget(written, func(checks.Object) {})
@@ -201,9 +229,9 @@ func (p *picture) lose(o checks.Object) {
 	}
 }
 
-// entry takes up an entry, and returns the object when that changes it.
-func (p *picture) entry(core program, e *entry, written time.Time) *object {
-	o := p.objects[checks.Object{Host: string(e.host), Service: string(e.service)}]
+// entry takes up an entry, and returns its object and whether that changes it.
+func (p *picture) entry(core program, e *entry, written time.Time) (o *object, changed bool) {
+	o = p.objects[checks.Object{Host: string(e.host), Service: string(e.service)}]
 	if o == nil {
 		name := checks.Object{Host: text(e.host), Service: text(e.service)}
 		if o = p.objects[name]; o == nil {
@@ -214,7 +242,6 @@ func (p *picture) entry(core program, e *entry, written time.Time) *object {
 	isNew := o.file == 0
 	before := o.Status
 	o.file = p.files
-	o.passive = e.passive && (e.isService && core.services || !e.isService && core.hosts)
 	if !o.judged.After(written) {
 		p.judge(o, e)
 	}
@@ -223,10 +250,7 @@ func (p *picture) entry(core program, e *entry, written time.Time) *object {
 		o.InDowntime = e.downtimeDepth > 0 || o.InDowntime && p.isRestart(core)
 		o.Flapping = e.flapping
 	}
-	if !isNew && o.Status == before {
-		return nil
-	}
-	return o
+	return o, isNew || o.Status != before
 }
 
 // judge makes o what e says of its newest result. Where that is one that is
@@ -287,7 +311,7 @@ func (p *picture) tellAll() {
 	for _, o := range p.objects {
 		all = append(all, o.Status)
 	}
-	p.told = true
+	p.told, p.first = true, nil
 	p.watcher.SawAll(all)
 }
 

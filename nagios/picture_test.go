@@ -196,6 +196,44 @@ func TestTheNewestWordCounts(t *testing.T) {
 	}
 }
 
+// Of the lines of the second in which the first status file was written some are
+// older than that, and what they say may have ended by then.
+func TestLinesThatTheFirstStatusFileHas(t *testing.T) {
+	const (
+		ok       = "SERVICE ALERT: h0000;s000;OK;HARD;1;fine"
+		critical = "SERVICE ALERT: h0000;s000;CRITICAL;HARD;1;crit"
+		ack      = "EXTERNAL COMMAND: ACKNOWLEDGE_SVC_PROBLEM;h0000;s000;1;0;0;me;x"
+	)
+	tests := map[string]struct {
+		lines []string
+		want  string
+	}{
+		"none":           {nil, "CRITICAL crit a=1"},
+		"the last alert": {[]string{ok, critical}, "CRITICAL crit a=1"},
+		"an acknowledgement of a service that was well":    {[]string{ack, critical}, "CRITICAL crit a=1"},
+		"an acknowledgement of the problem before":         {[]string{critical, ack, ok, critical}, "CRITICAL crit a=1"},
+		"an acknowledgement that may be in it":             {[]string{critical, ack}, "CRITICAL acknowledged crit a=1"},
+		"an acknowledgement of a problem of earlier":       {[]string{ack}, "CRITICAL acknowledged crit a=1"},
+		"an alert behind it":                               {[]string{ack, ok}, "OK fine"},
+		"a downtime that began and ended before the alert": {[]string{"SERVICE DOWNTIME ALERT: h0000;s000;STARTED; x", "SERVICE DOWNTIME ALERT: h0000;s000;STOPPED; x", critical}, "CRITICAL crit a=1"},
+	}
+	for name, tt := range tests {
+		t.Run(name, func(t *testing.T) {
+			s := &story{t: t, w: newWitness(), now: time.Unix(1795304700, 0), pid: 1}
+			s.picture = newPicture(format{}, s.w)
+			s.file(s.now.Add(time.Hour), "current_state=2", "plugin_output=crit", "performance_data=a=1") // later than all lines
+			for _, line := range tt.lines {
+				s.log(line)
+			}
+			s.tellAll()
+			told, _ := s.w.get(service("s000"))
+			if got := inWords(told); got != tt.want {
+				t.Errorf("told %q, want %q", got, tt.want)
+			}
+		})
+	}
+}
+
 func inWords(s checks.Status) string {
 	words := []string{s.State.String()}
 	for _, mark := range []struct {

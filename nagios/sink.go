@@ -19,7 +19,8 @@ type Sink struct {
 	patience time.Duration
 	objects  *objects
 
-	handovers *handovers // what Follow learns of the batches
+	handovers *handovers                // what Follow learns of the batches
+	reception atomic.Pointer[reception] // what Follow has learned; nil before
 
 	mu      sync.Mutex // one Submit at a time
 	outbox  *outbox    // nil: plain lines
@@ -48,8 +49,8 @@ func New(cfg Config, log *slog.Logger) *Sink {
 
 // Submit offers results, whose Seq must grow, and returns one verdict each:
 // nil when the core has processed it (without a batch folder: when it is
-// written), an error wrapping checks.ErrRejected when the core never will, any
-// other when it is worth another try. With a batch folder it returns when all
+// written), an error wrapping checks.ErrRejected when the core never will or has
+// dropped it, any other when it is worth another try. With a batch folder it returns when all
 // is processed, however long the core is away, or when ctx ends; a result whose
 // processing is not confirmed then is not processed twice when it is submitted
 // again, by this process or the next.
@@ -67,6 +68,7 @@ func (s *Sink) Submit(ctx context.Context, results []checks.Result) []error {
 	default:
 		s.submitLines(ctx, results, verdicts)
 	}
+	s.reception.Load().judge(results, verdicts)
 	return verdicts
 }
 

@@ -29,6 +29,8 @@ type NagiosOptions struct {
 	Includes []string
 	// Config are further lines for nagios.cfg; a later line wins over an earlier one.
 	Config []string
+	// Env are further environment variables, as "TZ=TEST-0:59:50".
+	Env []string
 	// User is whom the daemon runs as, in place of whoever runs the test, who
 	// must be root then. BatchDir stays root's, in the user's group, 0755.
 	User string
@@ -47,6 +49,7 @@ type Nagios struct {
 
 	t       testing.TB
 	program string
+	env     []string
 	cmd     *exec.Cmd
 	exited  chan struct{} // closed when cmd has ended
 }
@@ -74,6 +77,7 @@ func PrepareNagios(t testing.TB, o NagiosOptions) *Nagios {
 		ConfigFile:  filepath.Join(dir, "nagios.cfg"),
 		t:           t,
 		program:     Need(t, "nagios4"),
+		env:         append(os.Environ(), o.Env...),
 	}
 	for _, d := range []string{"rw", "batch", "results", "tmp"} {
 		if err := os.Mkdir(filepath.Join(dir, d), 0o755); err != nil {
@@ -120,6 +124,7 @@ func (n *Nagios) Start() {
 		n.t.Fatal("nagios4 runs already")
 	}
 	cmd := exec.Command(n.program, n.ConfigFile)
+	cmd.Env = n.env
 	var output bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &output, &output
 	cmd.WaitDelay = time.Second // its workers hold the output open a little longer
