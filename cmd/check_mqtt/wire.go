@@ -66,6 +66,11 @@ func decodeBody(pk *packets.Packet, body []byte) error {
 	if err := decode(body); err != nil {
 		return fmt.Errorf("%w: %s: %w", errMalformed, name, err)
 	}
+	// A DISCONNECT may end behind its reason code (MQTT 5, section 3.14.2.2.1),
+	// as Mosquitto's does; the library takes that for none.
+	if pk.FixedHeader.Type == packets.Disconnect && pk.ProtocolVersion == 5 && len(body) == 1 {
+		pk.ReasonCode = body[0]
+	}
 	return nil
 }
 

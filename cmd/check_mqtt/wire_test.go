@@ -66,6 +66,27 @@ func TestReadPacketToldFromAClosedConnection(t *testing.T) {
 	}
 }
 
+// A broker's reason is told whether or not properties follow it.
+func TestReasonCodeWithoutProperties(t *testing.T) {
+	tests := map[string]struct {
+		data []byte
+		want byte
+	}{
+		"no reason":       {[]byte{0xE0, 0}, 0},
+		"reason alone":    {[]byte{0xE0, 1, 0x95}, 0x95},
+		"no properties":   {[]byte{0xE0, 2, 0x95, 0}, 0x95},
+		"acknowledgement": {[]byte{0x40, 3, 0, 1, 0x87}, 0x87},
+	}
+	for name, tt := range tests {
+		t.Run(name, func(t *testing.T) {
+			pk, err := readPacket(bufio.NewReader(bytes.NewReader(tt.data)), 5)
+			if err != nil || pk.ReasonCode != tt.want {
+				t.Errorf("readPacket(%x) has code 0x%02x, %v, want 0x%02x", tt.data, pk.ReasonCode, err, tt.want)
+			}
+		})
+	}
+}
+
 func TestTraceIsBounded(t *testing.T) {
 	tr := new(trace)
 	for range maxTrace + 5 {
