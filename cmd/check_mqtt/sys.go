@@ -94,7 +94,11 @@ func sys(ctx context.Context, p *probe) (finding, error) {
 	}
 	defer c.close()
 	got := map[string]string{}
-	c.onMessage = func(m message) { got[filterOf(m.topic, filters)] = string(m.payload) }
+	c.onMessage = func(m message) {
+		if f := filterOf(m.topic, filters); f != "" {
+			got[f] = string(m.payload)
+		}
+	}
 	p.phases.enter("subscribe")
 	if err := c.subscribe(ctx, p.qos, filters...); err != nil {
 		return finding{}, err
@@ -111,7 +115,7 @@ func sys(ctx context.Context, p *probe) (finding, error) {
 	return p.judgeSys(got), nil
 }
 
-// filterOf is the filter that a topic came in by.
+// filterOf is the filter that a topic came in by, "" when it is none of them.
 func filterOf(topic string, filters []string) string {
 	levels := strings.Split(topic, "/")
 	for _, f := range filters {
@@ -120,7 +124,7 @@ func filterOf(topic string, filters []string) string {
 			return f
 		}
 	}
-	return topic
+	return ""
 }
 
 // payload is what came for the value, nil when nothing did.
