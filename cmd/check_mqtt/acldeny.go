@@ -108,7 +108,11 @@ func (p *probe) delivered(ctx context.Context, reader, witness *client, suspect 
 	}
 	seen := map[*client]map[string]bool{reader: {}, witness: {}}
 	for _, c := range []*client{reader, witness} {
-		c.onMessage = func(m message) { seen[c][string(m.payload)] = true }
+		c.onMessage = func(m message) {
+			if text := string(m.payload); text == proof || text == suspect {
+				seen[c][text] = true
+			}
+		}
 	}
 	p.phases.enter("witness")
 	if err := witness.publish(ctx, message{topic: p.topic, payload: []byte(proof), qos: p.qos}); err != nil {

@@ -261,3 +261,18 @@ func TestSysNumbers(t *testing.T) {
 		}
 	}
 }
+
+// A broker that sends what nobody asked for fills no memory.
+func TestSysKeepsOnlyWhatItAskedFor(t *testing.T) {
+	filters := []string{"$SYS/broker/uptime", "$SYS/brokers/+/uptime"}
+	for topic, want := range map[string]string{
+		"$SYS/broker/uptime":      "$SYS/broker/uptime",
+		"$SYS/brokers/a@b/uptime": "$SYS/brokers/+/uptime",
+		"$SYS/brokers/uptime":     "",
+		"junk/1":                  "",
+	} {
+		if got := filterOf(topic, filters); got != want {
+			t.Errorf("%s came in by %q, want %q", topic, got, want)
+		}
+	}
+}

@@ -50,6 +50,24 @@ func FuzzPayload(f *testing.F) {
 	})
 }
 
+// The clock of a publisher that is a little ahead makes no alert.
+func TestAgeIsNotNegativeByAClockALittleAhead(t *testing.T) {
+	s, err := parse([]string{"age", "-T", "a", "--time-path", "$", "-w", "1m"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	p, now := &probe{settings: s}, time.Now()
+	for ahead, want := range map[time.Duration]checks.State{
+		0: checks.OK, 20 * time.Millisecond: checks.OK, 4 * time.Second: checks.OK, 7 * time.Second: checks.Warning,
+		-59 * time.Second: checks.OK, -61 * time.Second: checks.Warning,
+	} {
+		stamp := now.Add(ahead).Format(time.RFC3339Nano)
+		if out := render(s, p.finding(message{topic: "a", payload: []byte(stamp), at: now}), 0); out.State != want {
+			t.Errorf("%v ahead: %v, want %v", ahead, out, want)
+		}
+	}
+}
+
 // finding is what the mode makes of a message.
 func (p *probe) finding(m message) finding {
 	switch p.mode.name {
@@ -58,11 +76,9 @@ func (p *probe) finding(m message) finding {
 	case "sys":
 		return p.judgeSys(map[string]string{p.values[0].topics[0]: string(m.payload)})
 	case "age":
-		old, err := p.ageOf(m)
-		if err != nil {
-			return p.missing("no time stamp: %v", err)
-		}
-		return p.judgeAges(ages{m.topic: m.at.Add(-old)}, m.at)
+		heard := &ages{spoke: map[string]time.Time{}}
+		heard.take(p, m)
+		return p.judgeAges(heard, m.at)
 	case "gateway":
 		d := &delivery{object: p.object, no: map[string]verdict{}, cores: map[string]bool{}}
 		for _, topic := range []string{rejectedRoot + "/me", stateRoot + "/web1", coreRoot + "/" + m.topic} {

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"slices"
 	"strings"
 	"time"
 
@@ -173,6 +174,7 @@ func (s *settings) conflicts() error {
 		{s.mode.name == "gateway" && s.object.Host == "", "--result-host is required by mode gateway"},
 		{s.mode.publishes && strings.ContainsAny(s.topic, "+#") && s.deny != "subscribe", "--topic is published to: wildcards cannot be"},
 		{s.witness != "" && strings.ContainsAny(s.topic, "+#"), "--witness-user publishes to --topic: wildcards cannot be"},
+		{twice(s.labels()) != "", fmt.Sprintf("the label %q is used twice", twice(s.labels()))},
 		{(s.witness == "") != (s.witnessPass == ""), "--witness-user and --witness-password-file belong together"},
 	}
 	var errs []error
@@ -182,6 +184,29 @@ func (s *settings) conflicts() error {
 		}
 	}
 	return errors.Join(errs...)
+}
+
+// labels are those of the performance data of --metric and --value.
+func (s *settings) labels() []string {
+	var labels []string
+	for _, m := range s.metrics {
+		labels = append(labels, m.label)
+	}
+	for _, v := range s.values {
+		labels = append(labels, v.label)
+	}
+	slices.Sort(labels)
+	return labels
+}
+
+// twice is the first of sorted texts that is there twice, or "".
+func twice(sorted []string) string {
+	for i := 1; i < len(sorted); i++ {
+		if sorted[i] == sorted[i-1] {
+			return sorted[i]
+		}
+	}
+	return ""
 }
 
 // identity is who the check connects as.
