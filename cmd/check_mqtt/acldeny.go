@@ -71,7 +71,7 @@ func (p *probe) openWitness(ctx context.Context) (*client, error) {
 	if err != nil {
 		return nil, fmt.Errorf("%w: --witness-password-file: %w", errLocal, err)
 	}
-	c, err := p.open(ctx, identity{clientID: p.id.clientID + "witness", user: p.witness, password: password}, nil)
+	c, err := p.open(ctx, identity{p.id.second("peer").clientID, p.witness, password}, nil)
 	if err != nil {
 		return nil, err
 	}

@@ -54,6 +54,9 @@ func (s *settings) read(table []option, args []string) error {
 	if err := set.Parse(separate(table, args)); err != nil {
 		return err
 	}
+	if set.NArg() > 0 && modeNamed(set.Arg(0)) != nil {
+		return fmt.Errorf("the mode %s comes first, before the options", set.Arg(0))
+	}
 	if set.NArg() > 0 {
 		return fmt.Errorf("unexpected %q", set.Arg(0))
 	}

@@ -21,7 +21,7 @@ func options(s *settings) []option {
 
 func brokerOptions(s *settings) []option {
 	return []option{
-		{"hostname", "H", "HOST", "the broker (localhost)", "", text(&s.host)},
+		{"hostname", "H", "HOST", "the broker (localhost)", "", hostname(&s.host)},
 		{"port", "p", "PORT", "its port (1883; tls 8883, ws 80, wss 443)", "", number(&s.port, 1, 65535)},
 		{"transport", "", "KIND", "tcp, tls, ws or wss (tcp; in mode cert tls)", "", choice(&s.transport, "tcp", "tls", "ws", "wss")},
 		{"path", "", "PATH", "of the WebSocket, with its query (/mqtt)", "", text(&s.path)},

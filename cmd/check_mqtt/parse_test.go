@@ -2,6 +2,7 @@ package main
 
 import (
 	"errors"
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
@@ -273,6 +274,32 @@ func TestSysKeepsOnlyWhatItAskedFor(t *testing.T) {
 	} {
 		if got := filterOf(topic, filters); got != want {
 			t.Errorf("%s came in by %q, want %q", topic, got, want)
+		}
+	}
+}
+
+func TestHostMayHaveBrackets(t *testing.T) {
+	for text, want := range map[string]string{"[::1]": "[::1]:1883", "::1": "[::1]:1883", "fe80::1%lo": "[fe80::1%lo]:1883", "broker": "broker:1883"} {
+		for _, args := range [][]string{{"check_mqtt", "-H", text}, {"check-mqtt", "--host", text}} {
+			s, err := arguments(args)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if got := (&probe{settings: s}).address(); got != want {
+				t.Errorf("%q is the broker %s, want %s", args, got, want)
+			}
+		}
+	}
+}
+
+// Every client of a check has an identifier that any broker takes (MQTT 3.1.1,
+// section 3.1.3.1).
+func TestClientIdentifiersFitAnyBroker(t *testing.T) {
+	p := &probe{settings: defaults()}
+	id := identity{clientID: p.ownID()}
+	for _, id := range []identity{id, id.second("will"), id.second("peer")} {
+		if !regexp.MustCompile(`^[0-9a-zA-Z]{1,23}$`).MatchString(id.clientID) {
+			t.Errorf("%q", id.clientID)
 		}
 	}
 }

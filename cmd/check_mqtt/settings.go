@@ -172,6 +172,7 @@ func (s *settings) conflicts() error {
 		{s.mode.name == "sys" && len(s.values) == 0, "--value is required by mode sys"},
 		{s.mode.name == "acl-deny" && s.deny == "", "--deny is required by mode acl-deny"},
 		{s.mode.name == "gateway" && s.object.Host == "", "--result-host is required by mode gateway"},
+		{s.mode.name == "gateway" && s.given["client-id"] && s.clientID == "", "mode gateway needs a --client-id, or none: rejections are told to it"},
 		{s.mode.publishes && strings.ContainsAny(s.topic, "+#") && s.deny != "subscribe", "--topic is published to: wildcards cannot be"},
 		{s.witness != "" && strings.ContainsAny(s.topic, "+#"), "--witness-user publishes to --topic: wildcards cannot be"},
 		{twice(s.labels()) != "", fmt.Sprintf("the label %q is used twice", twice(s.labels()))},
@@ -224,13 +225,14 @@ func (s *settings) identity() (identity, error) {
 	return identity{clientID: s.ownID(), user: s.user, password: password}, nil
 }
 
-// ownID is the client identifier: at most 23 letters and digits where it is
-// made up, which every broker takes (MQTT 3.1.1, section 3.1.3.1).
+// ownID is the client identifier. Where it is made up, it and that of a second
+// client have at most 23 letters and digits, which every broker takes (MQTT
+// 3.1.1, section 3.1.3.1).
 func (s *settings) ownID() string {
 	if s.clientID != "" || s.given["client-id"] {
 		return s.clientID
 	}
-	return "checkmqtt" + random(6)
+	return "checkmqtt" + random(4)
 }
 
 // readPassword is the first line of a file.

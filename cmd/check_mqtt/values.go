@@ -15,6 +15,17 @@ func text(p *string) func(string) error {
 	return func(v string) error { *p = v; return nil }
 }
 
+// hostname takes an IPv6 address also in the brackets that it has in a URL.
+func hostname(p *string) func(string) error {
+	return func(v string) error {
+		*p = v
+		if inner, ok := strings.CutPrefix(v, "["); ok && strings.HasSuffix(inner, "]") {
+			*p = strings.TrimSuffix(inner, "]")
+		}
+		return nil
+	}
+}
+
 // boolean reads true or false; a switch without a value is true.
 func boolean(p *bool) func(string) error {
 	return func(v string) (err error) { *p, err = strconv.ParseBool(v); return err }
