@@ -12,7 +12,7 @@ import (
 
 // makeCerts fills dir with ca.crt, other-ca.crt, and pairs of .crt and .key:
 // server (for localhost and 127.0.0.1, 60 days left), expired (since a day),
-// elsewhere (for another name), and probe, a client's.
+// future (begins in 5 days), elsewhere (for another name), and probe, a client's.
 func makeCerts(t *testing.T, dir string) {
 	t.Helper()
 	other := realtest.NewAuthority(t, t.TempDir())
@@ -28,6 +28,7 @@ func makeCerts(t *testing.T, dir string) {
 	}
 	ca.Issue(t, dir, "server", lasts(60, "localhost"))
 	ca.Issue(t, dir, "expired", lasts(-1, "localhost"))
+	ca.Issue(t, dir, "future", lasts(60, "localhost"), func(c *x509.Certificate) { c.NotBefore = time.Now().AddDate(0, 0, 5) })
 	ca.Issue(t, dir, "elsewhere", lasts(60, "elsewhere.example"), func(c *x509.Certificate) { c.IPAddresses = nil })
 	ca.Issue(t, dir, "probe", lasts(60))
 }

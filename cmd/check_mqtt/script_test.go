@@ -44,7 +44,7 @@ func TestMain(m *testing.M) {
 //	publish PORT MS TOPIC TEXT
 //	                 publish every MS milliseconds until the script ends
 //
-// $PORT1 to $PORT4 are free ports, and $CERTS is a folder of certificates.
+// $PORT1 to $PORT5 are free ports, and $CERTS is a folder of certificates.
 func TestScripts(t *testing.T) {
 	realtest.Need(t, "mosquitto")
 	certs := t.TempDir()
@@ -55,7 +55,7 @@ func TestScripts(t *testing.T) {
 		Setup: func(env *testscript.Env) error {
 			env.Setenv("CERTS", certs)
 			env.Setenv("GORACE", "atexit_sleep_ms=0") // the race detector's second at every exit
-			for i := 1; i <= 4; i++ {
+			for i := 1; i <= 5; i++ {
 				_, port, _ := net.SplitHostPort(realtest.FreeAddr(t))
 				env.Setenv(fmt.Sprintf("PORT%d", i), port)
 			}
