@@ -92,3 +92,19 @@ func (p *probe) finding(m message) finding {
 	}
 	return p.passOn(m)
 }
+
+// However long a payload is, the line that tells of it stays within what a
+// core keeps of a plugin's output.
+func TestLongPayloadsAreCutInTheOutput(t *testing.T) {
+	long := strings.Repeat("x", maxPacket)
+	for _, template := range []string{"{text}", "{payload}", "{value}"} {
+		s, err := parse([]string{"read", "-T", "a", "--message", template})
+		if err != nil {
+			t.Fatal(err)
+		}
+		p := &probe{settings: s}
+		if out := render(s, p.judge(message{topic: "a", payload: []byte(long)}), 0).String(); len(out) > 8<<10 || !strings.Contains(out, "... (16777216 bytes)") {
+			t.Errorf("%s: %d bytes: %.80s", template, len(out), out)
+		}
+	}
+}

@@ -85,7 +85,7 @@ func (p *probe) judge(m message) finding {
 	if value, err := valueText(m.payload, path); err != nil {
 		errs = append(errs, err)
 	} else {
-		f.Text = fmt.Sprintf("%s is %s", m.topic, shorten(value))
+		f.Text = fmt.Sprintf("%s is %s", m.topic, shorten(value, maxExcerpt))
 		f.fill["value"] = value
 		errs = append(errs, p.judgeValue(&f, m, value, path)...)
 	}
