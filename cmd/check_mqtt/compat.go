@@ -66,6 +66,7 @@ func parseJpmens(args []string) (*settings, error) {
 	if s.user == "" {
 		s.password = "" // as there
 	}
+	s.jsonPath.python = true
 	s.given = map[string]bool{"expect": true, "topic": true, "transport": true, "qos": true, "password": s.given["password"]}
 	if len(j.warning)+len(j.critical) > 0 {
 		s.compare.operator = "any"

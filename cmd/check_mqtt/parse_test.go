@@ -263,6 +263,19 @@ func TestSysNumbers(t *testing.T) {
 	}
 }
 
+func TestSysUnits(t *testing.T) {
+	for name, want := range map[string]string{
+		"uptime": "s", "clients/connected": "", "bytes/sent": "c", "publish/bytes/received": "c", "load/bytes/sent": "c",
+		"load/messages/received/1min": "", "heap/maximum": "B", "store/messages/bytes": "B", "packet/out/count": "",
+		"$SYS/broker/publish/messages/dropped": "c",
+	} {
+		v, err := parseSysValue(name)
+		if err != nil || v.unit != want {
+			t.Errorf("%s is in %q, %v, want %q", name, v.unit, err, want)
+		}
+	}
+}
+
 // A broker that sends what nobody asked for fills no memory.
 func TestSysKeepsOnlyWhatItAskedFor(t *testing.T) {
 	filters := []string{"$SYS/broker/uptime", "$SYS/brokers/+/uptime"}

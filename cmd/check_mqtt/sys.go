@@ -67,11 +67,10 @@ func parseSysValue(text string) (sysValue, error) {
 }
 
 // sysUnit is the unit of Mosquitto's other values: totals are counters, and
-// load averages are per minute, for which performance data has no unit.
+// load averages, which end in 1min and so on, are per minute, for which
+// performance data has no unit.
 func sysUnit(name string) string {
 	switch {
-	case strings.HasPrefix(name, "load/"):
-		return ""
 	case strings.HasPrefix(name, "heap/") || strings.HasSuffix(name, "/bytes"):
 		return "B"
 	case strings.HasSuffix(name, "/received") || strings.HasSuffix(name, "/sent") || strings.HasSuffix(name, "/dropped"):
