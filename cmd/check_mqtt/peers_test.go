@@ -9,6 +9,7 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -47,8 +48,12 @@ var peers = map[string]peer{
 	"garbage-at-message":  func(c net.Conn) { steps(c, connack, suback); says(c, "\xF7\xFF\xFF\xFF\xFF"); wait(c) },
 	"never-echoes":        func(c net.Conn) { steps(c, connack, suback); wait(c) },
 	"connect-packet":      func(c net.Conn) { steps(c, []byte{0x10, 0}); wait(c) },
-	"short-suback":        func(c net.Conn) { steps(c, connack, []byte{0x90, 2, 0, 1}); wait(c) },
-	"floods":              func(c net.Conn) { steps(c, connack, suback); repeat(c, "\x30\x04\x00\x01tx") },
+	"eager": func(c net.Conn) {
+		steps(c, connack, slices.Concat([]byte("\x31\x04\x00\x01tx"), suback))
+		wait(c)
+	},
+	"short-suback": func(c net.Conn) { steps(c, connack, []byte{0x90, 2, 0, 1}); wait(c) },
+	"floods":       func(c net.Conn) { steps(c, connack, suback); repeat(c, "\x30\x04\x00\x01tx") },
 
 	"refuses-1": func(c net.Conn) { steps(c, []byte{0x20, 2, 0, 1}) },
 	"refuses-3": func(c net.Conn) { steps(c, []byte{0x20, 2, 0, 3}) },

@@ -54,6 +54,11 @@ func run(s *settings) finding {
 	case f := <-result:
 		return f
 	case <-time.After(s.timeout - reserve/5):
+	}
+	select { // both may have come by the time that a busy machine looks
+	case f := <-result:
+		return f
+	default:
 		return p.timedOut(hints[p.phases.current()])
 	}
 }

@@ -16,19 +16,19 @@ func rate(ctx context.Context, p *probe) (finding, error) {
 		return finding{}, err
 	}
 	defer c.close()
-	p.phases.enter("subscribe")
-	if err := c.subscribe(ctx, p.qos, p.topic); err != nil {
-		return finding{}, err
-	}
 	var messages, bytes int
-	c.onMessage = func(m message) {
+	c.onMessage = func(m message) { // some may come before the SUBACK
 		if p.wants(m) {
 			messages++
 			bytes += len(m.payload)
 		}
 	}
-	p.phases.enter("message")
 	began := time.Now()
+	p.phases.enter("subscribe")
+	if err := c.subscribe(ctx, p.qos, p.topic); err != nil {
+		return finding{}, err
+	}
+	p.phases.enter("message")
 	ctx, cancel := p.withinWindow(ctx)
 	defer cancel()
 	if err := c.listen(ctx, func() bool { return false }); err != nil {
