@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"flag"
 	"fmt"
 	"io"
@@ -13,11 +14,30 @@ import (
 // --compat=jpmens, ask for its options.
 func arguments(args []string) (*settings, error) {
 	name := filepath.Base(args[0])
-	rest := slices.DeleteFunc(slices.Clone(args[1:]), func(a string) bool { return a == "--compat=jpmens" })
-	if name == "check-mqtt" || name == "check-mqtt.py" || len(rest) < len(args)-1 {
+	kind, rest := cutCompat(args[1:])
+	switch {
+	case kind == "jpmens", kind == "" && (name == "check-mqtt" || name == "check-mqtt.py"):
 		return parseJpmens(rest)
+	case kind != "":
+		return nil, fmt.Errorf("--compat %s: none of jpmens", kind)
 	}
 	return parse(rest)
+}
+
+// cutCompat takes --compat=KIND, or --compat and KIND, out of a command line;
+// kind is "" where it has none.
+func cutCompat(args []string) (kind string, rest []string) {
+	i := slices.IndexFunc(args, func(a string) bool { return a == "--compat" || strings.HasPrefix(a, "--compat=") })
+	if i < 0 {
+		return "", args
+	}
+	if _, value, ok := strings.Cut(args[i], "="); ok {
+		return cmp.Or(value, "''"), slices.Concat(args[:i], args[i+1:])
+	}
+	if i+1 < len(args) {
+		return cmp.Or(args[i+1], "''"), slices.Concat(args[:i], args[i+2:])
+	}
+	return "''", args[:i]
 }
 
 // parse reads a command line, without the program's name.
