@@ -31,12 +31,13 @@ func (p *probe) upgrade(ctx context.Context, conn net.Conn) (net.Conn, error) {
 		NetDialContext: func(context.Context, string, string) (net.Conn, error) { return answer, nil },
 	}
 	ws, resp, err := dialer.DialContext(ctx, target.String(), nil)
-	switch {
-	case errors.Is(err, websocket.ErrBadHandshake):
+	if errors.Is(err, websocket.ErrBadHandshake) {
 		return nil, fmt.Errorf("the broker answered %s to the upgrade of %s", resp.Status, p.path)
-	case err != nil && answer.in.N == 0:
+	}
+	if err != nil && answer.in.N == 0 {
 		return nil, fmt.Errorf("the answer to the upgrade is longer than %d bytes", maxUpgrade)
-	case err != nil:
+	}
+	if err != nil {
 		return nil, err
 	}
 	answer.in.N = math.MaxInt64
