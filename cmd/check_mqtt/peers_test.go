@@ -8,7 +8,7 @@ import (
 	"encoding/json"
 	"io"
 	"net"
-	"net/http"
+	"net/textproto"
 	"slices"
 	"strconv"
 	"strings"
@@ -105,12 +105,17 @@ func repeat(c net.Conn, text string) {
 // textFrames accepts an upgrade to WebSocket with a token, and answers the CONNECT with a
 // CONNACK in a text frame.
 func textFrames(c net.Conn) {
-	req, err := http.ReadRequest(bufio.NewReader(c))
-	if err != nil || req.URL.Query().Get("token") == "" {
+	in := textproto.NewReader(bufio.NewReader(c))
+	request, err := in.ReadLine()
+	if err != nil || !strings.Contains(request, "?token=") {
+		return
+	}
+	header, err := in.ReadMIMEHeader()
+	if err != nil {
 		return
 	}
 	// RFC 6455, section 4.2.2
-	sum := sha1.Sum([]byte(req.Header.Get("Sec-WebSocket-Key") + "258EAFA5-E914-47DA-95CA-C5AB0DC85B11"))
+	sum := sha1.Sum([]byte(header.Get("Sec-WebSocket-Key") + "258EAFA5-E914-47DA-95CA-C5AB0DC85B11"))
 	says(c, "HTTP/1.1 101 Yes\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Protocol: mqtt\r\n"+
 		"Sec-WebSocket-Accept: "+base64.StdEncoding.EncodeToString(sum[:])+"\r\n\r\n")
 	steps(c, append([]byte{0x81, 4}, connack...))

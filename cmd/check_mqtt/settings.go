@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net/url"
 	"os"
 	"slices"
 	"strings"
@@ -29,7 +30,7 @@ type settings struct {
 	host       string
 	port       int // 0: by the transport
 	transport  string
-	path       string
+	path       url.URL // of the WebSocket, and its query
 	version    byte
 	timeout    time.Duration
 	keepalive  time.Duration
@@ -85,7 +86,7 @@ func defaults() *settings {
 	return &settings{
 		host:         "localhost",
 		transport:    "tcp",
-		path:         "/mqtt",
+		path:         url.URL{Path: "/mqtt"},
 		version:      4,
 		timeout:      10 * time.Second,
 		keepalive:    time.Minute,

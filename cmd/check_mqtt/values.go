@@ -3,6 +3,7 @@ package main
 import (
 	"errors"
 	"fmt"
+	"net/url"
 	"slices"
 	"strconv"
 	"strings"
@@ -22,6 +23,18 @@ func hostname(p *string) func(string) error {
 		if inner, ok := strings.CutPrefix(v, "["); ok && strings.HasSuffix(inner, "]") {
 			*p = strings.TrimSuffix(inner, "]")
 		}
+		return nil
+	}
+}
+
+// request reads a path, which may have a query.
+func request(p *url.URL) func(string) error {
+	return func(v string) error {
+		u, err := url.ParseRequestURI("/" + strings.TrimPrefix(v, "/"))
+		if err != nil {
+			return err
+		}
+		*p = *u
 		return nil
 	}
 }

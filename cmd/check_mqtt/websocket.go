@@ -7,8 +7,6 @@ import (
 	"io"
 	"math"
 	"net"
-	"net/url"
-	"strings"
 
 	"github.com/gorilla/websocket"
 )
@@ -20,29 +18,23 @@ const maxUpgrade = 64 << 10
 // connection that has TLS already where it is to have it.
 func (p *probe) upgrade(ctx context.Context, conn net.Conn) (net.Conn, error) {
 	p.phases.enter("websocket")
-	target, err := url.ParseRequestURI("/" + strings.TrimPrefix(p.path, "/"))
-	if err != nil {
-		return nil, fmt.Errorf("%w: --path: %w", errLocal, err)
-	}
-	target.Scheme, target.Host = "ws", p.address()
 	answer := &boundedConn{Conn: conn, in: io.LimitedReader{R: conn, N: maxUpgrade}}
 	dialer := websocket.Dialer{
 		Subprotocols:   []string{"mqtt"},
 		NetDialContext: func(context.Context, string, string) (net.Conn, error) { return answer, nil },
 	}
+	target := p.path
+	target.Scheme, target.Host = "ws", p.address()
 	ws, resp, err := dialer.DialContext(ctx, target.String(), nil)
 	if errors.Is(err, websocket.ErrBadHandshake) {
-		return nil, fmt.Errorf("the broker answered %s to the upgrade of %s", resp.Status, p.path)
-	}
-	if err != nil && answer.in.N == 0 {
-		return nil, fmt.Errorf("the answer to the upgrade is longer than %d bytes", maxUpgrade)
+		return nil, fmt.Errorf("the broker answered %s to the upgrade of %s", resp.Status, p.path.Path)
 	}
 	if err != nil {
 		return nil, err
 	}
 	answer.in.N = math.MaxInt64
 	if ws.Subprotocol() != "mqtt" {
-		return nil, fmt.Errorf("the server of %s does not speak the sub-protocol mqtt", p.path)
+		return nil, fmt.Errorf("the server of %s does not speak the sub-protocol mqtt", p.path.Path)
 	}
 	return &webConn{Conn: ws.UnderlyingConn(), ws: ws}, nil
 }
@@ -54,7 +46,12 @@ type boundedConn struct {
 	in io.LimitedReader
 }
 
-func (c *boundedConn) Read(b []byte) (int, error) { return c.in.Read(b) }
+func (c *boundedConn) Read(b []byte) (int, error) {
+	if c.in.N == 0 {
+		return 0, fmt.Errorf("the answer to the upgrade is longer than %d bytes", maxUpgrade)
+	}
+	return c.in.Read(b)
+}
 
 // A webConn carries MQTT in binary WebSocket frames, whose bounds mean nothing.
 type webConn struct {
