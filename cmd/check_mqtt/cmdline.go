@@ -1,7 +1,6 @@
 package main
 
 import (
-	"cmp"
 	"flag"
 	"fmt"
 	"io"
@@ -14,30 +13,28 @@ import (
 // --compat=jpmens, ask for its options.
 func arguments(args []string) (*settings, error) {
 	name := filepath.Base(args[0])
-	kind, rest := cutCompat(args[1:])
+	kind, given, rest := cutCompat(args[1:])
 	switch {
-	case kind == "jpmens", kind == "" && (name == "check-mqtt" || name == "check-mqtt.py"):
+	case given && kind != "jpmens":
+		return nil, fmt.Errorf("--compat %q: none but jpmens", kind)
+	case given, name == "check-mqtt", name == "check-mqtt.py":
 		return parseJpmens(rest)
-	case kind != "":
-		return nil, fmt.Errorf("--compat %s: none of jpmens", kind)
 	}
 	return parse(rest)
 }
 
-// cutCompat takes --compat=KIND, or --compat and KIND, out of a command line;
-// kind is "" where it has none.
-func cutCompat(args []string) (kind string, rest []string) {
+// cutCompat takes --compat=KIND, or --compat and KIND, out of a command line.
+func cutCompat(args []string) (kind string, given bool, rest []string) {
 	i := slices.IndexFunc(args, func(a string) bool { return a == "--compat" || strings.HasPrefix(a, "--compat=") })
 	if i < 0 {
-		return "", args
+		return "", false, args
 	}
-	if _, value, ok := strings.Cut(args[i], "="); ok {
-		return cmp.Or(value, "''"), slices.Concat(args[:i], args[i+1:])
+	rest = args[i+1:]
+	_, kind, joined := strings.Cut(args[i], "=")
+	if !joined && len(rest) > 0 {
+		kind, rest = rest[0], rest[1:]
 	}
-	if i+1 < len(args) {
-		return cmp.Or(args[i+1], "''"), slices.Concat(args[:i], args[i+2:])
-	}
-	return "''", args[:i]
+	return kind, true, slices.Concat(args[:i], rest)
 }
 
 // parse reads a command line, without the program's name.

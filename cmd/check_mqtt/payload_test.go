@@ -107,4 +107,12 @@ func TestLongPayloadsAreCutInTheOutput(t *testing.T) {
 			t.Errorf("%s: %d bytes: %.80s", template, len(out), out)
 		}
 	}
+	s, err := parse([]string{"sys", "--value", "version"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	out := render(s, (&probe{settings: s}).judgeSys(map[string]string{"$SYS/broker/version": long}), 0).String()
+	if len(out) > 8<<10 || !strings.Contains(out, "... (16777216 bytes)") {
+		t.Errorf("sys: %d bytes: %.80s", len(out), out)
+	}
 }

@@ -164,7 +164,7 @@ func (p *probe) judgeSys(got map[string]string) finding {
 		case !m.warn.IsZero() || !m.crit.IsZero():
 			absent = append(absent, v.topics[0]+" as a number")
 		}
-		parts = append(parts, strings.TrimSpace(v.label+" "+text))
+		parts = append(parts, strings.TrimSpace(v.label+" "+shorten(text, maxExcerpt)))
 		f = f.with("value", text)
 	}
 	f.Text = strings.Join(parts, ", ")
