@@ -17,16 +17,22 @@ func rate(ctx context.Context, p *probe) (finding, error) {
 	}
 	defer c.close()
 	var messages, bytes int
-	c.onMessage = func(m message) { // some may come before the SUBACK
+	var began time.Time // by the SUBACK, or a message before it
+	c.onMessage = func(m message) {
+		if began.IsZero() {
+			began = m.at
+		}
 		if p.wants(m) {
 			messages++
 			bytes += len(m.payload)
 		}
 	}
-	began := time.Now()
 	p.phases.enter("subscribe")
 	if err := c.subscribe(ctx, p.qos, p.topic); err != nil {
 		return finding{}, err
+	}
+	if began.IsZero() {
+		began = time.Now()
 	}
 	p.phases.enter("message")
 	ctx, cancel := p.withinWindow(ctx)
