@@ -54,6 +54,7 @@ func TestReadPacketToldFromAClosedConnection(t *testing.T) {
 		"endless length":       {[]byte{0x30, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF}, errMalformed},
 		"over the limit":       {[]byte{0x30, 0xFF, 0xFF, 0xFF, 0x7F}, errMalformed},
 		"a client's packet":    {[]byte{0xC0, 0}, errMalformed},
+		"no topic":             {[]byte{0x30, 3, 0, 0, 'x'}, errMalformed},
 		"short acknowledgment": {[]byte{0x40, 1, 0}, errMalformed},
 	}
 	for name, tt := range tests {
