@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
+	"syscall"
 	"testing"
 	"time"
 
@@ -145,5 +146,36 @@ func TestEndsWithinTheTimeout(t *testing.T) {
 				t.Errorf("it took %v of %v", took, limit)
 			}
 		})
+	}
+}
+
+// A host that drops packets is a time-out of TCP. Such is a listener whose
+// queue is full.
+func TestTimesOutInTCPWhereNothingAnswers(t *testing.T) {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	raw, err := l.(*net.TCPListener).SyscallConn()
+	if err != nil {
+		t.Fatal(err)
+	}
+	var shrink error
+	if err := raw.Control(func(fd uintptr) { shrink = syscall.Listen(int(fd), 0) }); err != nil || shrink != nil {
+		t.Fatal(err, shrink)
+	}
+	for range 10 {
+		conn, err := net.DialTimeout("tcp", l.Addr().String(), 500*time.Millisecond)
+		if err != nil {
+			break // it is full
+		}
+		defer conn.Close()
+	}
+	_, port, _ := net.SplitHostPort(l.Addr().String())
+	var out strings.Builder
+	code := plugin([]string{"check_mqtt", "-H", "127.0.0.1", "-p", port, "-t", "1s", "--timeout-state", "unknown"}, &out)
+	if want := "MQTT UNKNOWN - tcp: timed out after 1s (127.0.0.1:" + port + ")\n"; code != 3 || out.String() != want {
+		t.Errorf("it said %q, exit code %d, want %q", out.String(), code, want)
 	}
 }
