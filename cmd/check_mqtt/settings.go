@@ -188,7 +188,8 @@ func (s *settings) conflicts() error {
 	return errors.Join(errs...)
 }
 
-// labels are those of the performance data of --metric and --value.
+// labels are those of the performance data of --metric, --value, and
+// --time-path in mode read, sorted.
 func (s *settings) labels() []string {
 	var labels []string
 	for _, m := range s.metrics {
@@ -196,6 +197,9 @@ func (s *settings) labels() []string {
 	}
 	for _, v := range s.values {
 		labels = append(labels, v.label)
+	}
+	if s.mode.name == "read" && s.timePath != "" {
+		labels = append(labels, "age")
 	}
 	slices.Sort(labels)
 	return labels
