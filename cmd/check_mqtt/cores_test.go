@@ -67,7 +67,7 @@ define host {
 define service {
   name                   generic-service
   register               0
-  check_interval         1
+  check_interval         3
   retry_interval         1
   max_check_attempts     1
   check_period           day and night

@@ -99,14 +99,14 @@ func (p *probe) finding(m message) finding {
 // However long a payload is, the line that tells of it stays within what a
 // core keeps of a plugin's output.
 func TestLongPayloadsAreCutInTheOutput(t *testing.T) {
-	long := strings.Repeat("x", maxPacket)
+	long := strings.Repeat("x", 64<<10)
 	for _, template := range []string{"{text}", "{payload}", "{value}"} {
 		s, err := parse([]string{"read", "-T", "a", "--message", template})
 		if err != nil {
 			t.Fatal(err)
 		}
 		p := &probe{settings: s}
-		if out := render(s, p.judge(message{topic: "a", payload: []byte(long)}), 0).String(); len(out) > 8<<10 || !strings.Contains(out, "... (16777216 bytes)") {
+		if out := render(s, p.judge(message{topic: "a", payload: []byte(long)}), 0).String(); len(out) > 8<<10 || !strings.Contains(out, "... (65536 bytes)") {
 			t.Errorf("%s: %d bytes: %.80s", template, len(out), out)
 		}
 	}
@@ -115,7 +115,7 @@ func TestLongPayloadsAreCutInTheOutput(t *testing.T) {
 		t.Fatal(err)
 	}
 	out := render(s, (&probe{settings: s}).judgeSys(map[string]string{"$SYS/broker/version": long}), 0).String()
-	if len(out) > 8<<10 || !strings.Contains(out, "... (16777216 bytes)") {
+	if len(out) > 8<<10 || !strings.Contains(out, "... (65536 bytes)") {
 		t.Errorf("sys: %d bytes: %.80s", len(out), out)
 	}
 }
