@@ -96,7 +96,7 @@ func (p *probe) judge(m message) finding {
 }
 
 // faulty adds what is wrong with a payload, which hides nothing of what else
-// was found: one fault is CRITICAL, data that is not there is --missing-state.
+// was found: a fault is CRITICAL, and data that is not there --missing-state.
 func (p *probe) faulty(f finding, m message, errs []error) finding {
 	about := m.topic
 	var texts []string
