@@ -2,7 +2,6 @@ package main
 
 import (
 	"encoding/json"
-	"flag"
 	"fmt"
 	"io"
 	"strings"
@@ -12,11 +11,11 @@ import (
 
 // runRejected lists the newest refusals, also beside a running gateway.
 func runRejected(args []string, out, log io.Writer) error {
-	flags := flag.NewFlagSet("rejected", flag.ContinueOnError)
-	config := flags.String("config", "", "settings `file`")
+	flags := newFlags("rejected", "Lists the newest messages that were refused, and why; also while the gateway runs.", log)
+	config := flags.String("config", "", "settings `file` of the gateway, which say where its data_dir is")
 	newest := flags.Int("n", 100, "how many of the newest refusals")
 	asJSON := flags.Bool("json", false, "one JSON object a line")
-	if err := parse(flags, args, log); err != nil {
+	if err := parse(flags, args); err != nil {
 		return err
 	}
 	if *newest < 1 {
