@@ -75,11 +75,13 @@ export class Gateway {
 		const badge = byId('gateway-badge')
 		badge.hidden = faults.length === 0
 		setText(badge, String(faults.length))
-		byId('health').className = f.ready ? 'good' : 'bad'
-		setText(byId('health'), (f.ready ? 'Ready' : `Not ready: ${faults.map((c) => `${c.name}: ${c.reason}`).join('; ')}`) +
-			`. checkbus ${f.version}, up ${span((Date.now() - Date.parse(f.started)) / 1000)}.`)
+		byId('unready').hidden = f.ready
+		setText(byId('unready'), f.ready ? '' : `Not ready. ${faults.map((c) => `${c.name}: ${c.reason}`).join('. ')}.`)
+		byId('health').replaceChildren(element('span', { class: 'pill', 'data-state': f.ready ? 'OK' : 'CRITICAL' }, f.ready ? 'Ready' : 'Not ready'),
+			` checkbus ${f.version}, up ${span((Date.now() - Date.parse(f.started)) / 1000)}`)
 		fillTable(byId('cores'), f.cores.map((c) => [c.name, c.up ? 'up' : 'DOWN', number(c.submitted), number(c.retried),
 			number(c.rejected), number(c.waiting.records), c.waiting.records ? span(c.waiting.oldest_seconds) : 'none']))
+		f.cores.forEach((c, i) => (byId('cores').tBodies[0].rows[i].cells[1].className = c.up ? 'good' : 'bad'))
 		byId('cores').hidden = f.cores.length === 0
 		byId('cores-empty').hidden = f.cores.length > 0
 		this.facts([
