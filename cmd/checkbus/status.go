@@ -39,9 +39,11 @@ func runStatus(ctx context.Context, args []string, out, log io.Writer) error {
 	if err := parse(flags, args); err != nil {
 		return err
 	}
-	if (*user == "") != (*passwordFile == "") {
-		fmt.Fprintln(log, "checkbus status: -user and -password-file need each other")
-		return errUsage
+	switch {
+	case *user != "" && *passwordFile == "":
+		return errors.New("-password-file: needed with -user")
+	case *user == "" && *passwordFile != "":
+		return errors.New("-user: needed with -password-file")
 	}
 	s, err := readSettings(*config)
 	if err != nil {
