@@ -1,7 +1,7 @@
 // The console: a client of the bus that shows what it hears.
 import { follow } from './connection.js'
 import * as detail from './detail.js'
-import { Feed, event, refusal } from './feed.js'
+import { Feed, event, most, refusal } from './feed.js'
 import { address, current, matcher } from './filter.js'
 import { Gateway, refusals } from './gateway.js'
 import { List } from './list.js'
@@ -27,7 +27,7 @@ let drawing = false
 let lastFrame = 0
 let lastFeeds = 0
 let lostAt = 0
-const news = []
+const news = { first: null, count: 0 } // new problems, not yet read out
 
 // draw shows at the next frame what has changed, but not more often than the eye
 // follows.
@@ -106,8 +106,12 @@ function show() {
 	for (const section of document.querySelectorAll('section[data-view]')) section.hidden = ![shown.view, beside].includes(section.dataset.view)
 	for (const link of document.querySelectorAll('nav a')) {
 		link.href = address({ ...shown, view: link.dataset.view })
-		if (link.dataset.view === shown.view) link.setAttribute('aria-current', 'page')
-		else link.removeAttribute('aria-current')
+		if (link.dataset.view !== shown.view) {
+			link.removeAttribute('aria-current')
+			continue
+		}
+		link.setAttribute('aria-current', 'page')
+		link.scrollIntoView({ block: 'nearest', inline: 'nearest' })
 	}
 	for (const { state, link } of counts) {
 		link.href = address({ ...shown, state })
@@ -130,7 +134,10 @@ function receive(topic, text) {
 		if (!o) return
 		o.received = Date.now()
 		events.add(o)
-		if (o.change === 'state' && isProblem(o)) news.push(o)
+		if (o.change === 'state' && isProblem(o)) {
+			news.first ??= o
+			news.count++
+		}
 	} else if (topic.startsWith('checkbus/rejected/')) {
 		addRefusal(parse(text))
 	} else if (topic.startsWith('$SYS/')) {
@@ -152,7 +159,7 @@ let asked = null // those that came while the earlier ones were asked for
 
 function addRefusal(r) {
 	if (typeof r?.reason !== 'string') return
-	asked?.push(r)
+	if (asked?.push(r) > most) asked.shift()
 	rejected.add(r)
 	refused++
 	byId('rejected-count').hidden = false
@@ -207,10 +214,10 @@ async function refresh() {
 
 // tell reads new problems out, a few at a time.
 function tell() {
-	if (news.length === 0) return
-	const [first] = news
-	setText(byId('news'), news.length === 1 ? `${nameOf(first)} is ${first.state}: ${first.reason}` : `${news.length} new problems, the first: ${nameOf(first)} is ${first.state}`)
-	news.length = 0
+	const { first, count } = news
+	if (count === 0) return
+	setText(byId('news'), count === 1 ? `${nameOf(first)} is ${first.state}: ${first.reason}` : `${count} new problems, the first: ${nameOf(first)} is ${first.state}`)
+	Object.assign(news, { first: null, count: 0 })
 }
 
 objects.watchers.push(detail.update)

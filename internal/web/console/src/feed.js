@@ -1,7 +1,7 @@
 // Lists of what happened, the newest first.
 import { byId, date, element, nameOf, number, setText, timeOfDay } from './text.js'
 
-const most = 200 // items shown
+export const most = 200 // items shown
 
 // A Feed shows the newest items of a list, which stands still while it is paused;
 // item makes the element of one.

@@ -48,6 +48,7 @@ export class Objects {
 
 	set(topic, now, generation) {
 		const before = this.byTopic.get(topic)
+		if (!before && !now) return
 		if (now) {
 			now.generation = generation
 			this.byTopic.set(topic, now)
