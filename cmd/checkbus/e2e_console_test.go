@@ -7,6 +7,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"syscall"
 	"testing"
 
 	"github.com/chromedp/chromedp"
@@ -124,6 +125,25 @@ func TestConsoleHealsAfterARestart(t *testing.T) {
 	if got, want := p.rows(), []string{"WARNING web2 load"}; !slices.Equal(got, want) {
 		t.Errorf("rows %q, want %q", got, want)
 	}
+}
+
+// A gateway that hangs, or whose network is gone, breaks no connection; it is seen
+// all the same.
+func TestConsoleSeesAGatewayThatHangs(t *testing.T) {
+	g, base := startWithConsole(t)
+	p := openConsole(t, base, "/")
+	p.live()
+	if err := g.cmd.Process.Signal(syscall.SIGSTOP); err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = g.cmd.Process.Signal(syscall.SIGCONT) }() // when the test fails, so that it can be ended
+	p.until(`document.body.dataset.connection === 'lost' && !document.getElementById('lost').hidden`)
+	if err := g.cmd.Process.Signal(syscall.SIGCONT); err != nil {
+		t.Fatal(err)
+	}
+	p.live()
+	g.publish("nagios/web1/disk", `{"exit_code":2,"reason":"full"}`)
+	p.until(`document.title === '(1) checkbus'`)
 }
 
 // Of ten thousand objects only those in sight are elements of the page.

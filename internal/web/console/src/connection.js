@@ -7,13 +7,14 @@ const filters = ['checkbus/event/#', 'checkbus/rejected/#', '$SYS/#', 'checkbus/
 
 // follow connects, and again whenever the connection is lost. It calls
 // on.message(topic, text), on.complete() when all that is retained has come,
-// on.up(), and on.lost() at once when the connection is gone.
+// on.up(), and on.lost() at once when the connection is gone. The function that it
+// returns gives up a connection on which nobody answers.
 export function follow(on) {
 	const client = mqtt.connect(`${location.origin.replace(/^http/, 'ws')}/mqtt`, {
 		protocolVersion: 5,
 		clientId: `console-${crypto.getRandomValues(new Uint32Array(2)).join('-')}`,
 		clean: true,
-		keepalive: 30,
+		keepalive: 180, // s; pages in the background may have their timers run once a minute
 		connectTimeout: 5000,
 		reconnectPeriod: 1000,
 		resubscribe: false,
@@ -42,4 +43,7 @@ export function follow(on) {
 		isUp = false
 	})
 	client.on('error', () => {}) // close follows
+	return () => {
+		if (isUp) client.end(true, () => client.reconnect())
+	}
 }

@@ -207,7 +207,7 @@ function setConnection(state) {
 // refresh asks for what is not on the bus.
 async function refresh() {
 	if (document.hidden) return
-	await gateway.refresh()
+	if (!(await gateway.refresh())) giveUp()
 	if (shown.view === 'gateway') gateway.showSys()
 	if (shown.view === 'clients') gateway.showClients()
 }
@@ -253,7 +253,7 @@ document.addEventListener('visibilitychange', refresh)
 
 setConnection('connecting')
 show()
-follow({
+const giveUp = follow({
 	message: receive,
 	up,
 	lost,
