@@ -127,6 +127,22 @@ func TestConsoleHealsAfterARestart(t *testing.T) {
 	}
 }
 
+// Who may not read everything sees what it may, and need not wait for the rest.
+func TestConsoleShowsWhatMayBeRead(t *testing.T) {
+	web, acl := realtest.FreeAddr(t), filepath.Join(t.TempDir(), "acl")
+	if err := os.WriteFile(acl, []byte("topic write nagios/#\ntopic read checkbus/state/web1/#\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	g := startGateway(t, fmt.Sprintf("[web]\naddress = %q\n[access]\nacl_file = %q\n", web, acl))
+	g.publish("nagios/web1/disk", `{"exit_code":2,"reason":"full"}`)
+	g.publish("nagios/web2/disk", `{"exit_code":2,"reason":"full"}`)
+	p := openConsole(t, "http://"+web, "/")
+	p.live()
+	if got, want := p.rows(), []string{"CRITICAL web1 disk"}; !slices.Equal(got, want) {
+		t.Errorf("rows %q, want %q", got, want)
+	}
+}
+
 // A gateway that hangs, or whose network is gone, breaks no connection; it is seen
 // all the same.
 func TestConsoleSeesAGatewayThatHangs(t *testing.T) {

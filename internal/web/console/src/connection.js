@@ -3,6 +3,8 @@ import mqtt from 'mqtt'
 
 // The last one is retained and comes after the others, so that it tells when all
 // retained states have come.
+// Who may not read that one has all when nothing comes for a while.
+const quiet = 2000 // ms
 const filters = ['checkbus/event/#', 'checkbus/rejected/#', '$SYS/#', 'checkbus/state/#', 'checkbus/status']
 
 // follow connects, and again whenever the connection is lost. It calls
@@ -23,22 +25,33 @@ export function follow(on) {
 	const text = new TextDecoder()
 	let isUp = false
 	let isComplete = false
+	let timer
+	const complete = () => {
+		clearTimeout(timer)
+		isComplete = true
+		on.complete()
+	}
+	const wait = () => {
+		clearTimeout(timer)
+		timer = setTimeout(complete, quiet)
+	}
 	client.on('connect', () => {
 		isUp = true
 		isComplete = false
 		on.up()
 		client.subscribe(Object.fromEntries(filters.map((f) => [f, { qos: 0 }])), (err) => {
 			if (err) client.reconnect()
+			else if (!isComplete) wait()
 		})
 	})
 	client.on('message', (topic, payload, packet) => {
 		on.message(topic, text.decode(payload))
-		if (packet.retain && topic === 'checkbus/status' && !isComplete) {
-			isComplete = true
-			on.complete()
-		}
+		if (!packet.retain || isComplete) return
+		if (topic === 'checkbus/status') complete()
+		else wait()
 	})
 	client.on('close', () => {
+		clearTimeout(timer)
 		if (isUp) on.lost()
 		isUp = false
 	})
