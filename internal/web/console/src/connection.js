@@ -1,10 +1,12 @@
 // The page as a client of the bus.
 import mqtt from 'mqtt'
 
+// Who may not read the last of the filters has all that is retained when nothing of
+// it came for this long.
+const quiet = 2000 // ms
+
 // The last one is retained and comes after the others, so that it tells when all
 // retained states have come.
-// Who may not read that one has all when nothing comes for a while.
-const quiet = 2000 // ms
 const filters = ['checkbus/event/#', 'checkbus/rejected/#', '$SYS/#', 'checkbus/state/#', 'checkbus/status']
 
 // follow connects, and again whenever the connection is lost. It calls
