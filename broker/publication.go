@@ -247,9 +247,8 @@ func (o *outbox) arrive(t *target, p *publication) {
 		d.committed = true
 		if d.inFlight {
 			o.transmit(d)
-		} else {
-			o.pump()
 		}
+		o.pump()
 	default: // its connection ended before it was sent; the next reads it from the disk
 		o.feed()
 	}

@@ -150,7 +150,7 @@ func (b *Broker) isResult(topic string) bool {
 }
 
 // endExchange answers a PUBREL (MQTT 5, 4.3.3). That the packet identifier is free
-// is on disk before the client uses it again.
+// is on disk before the client uses it again, also when it asks a second time.
 func (b *Broker) endExchange(c *conn, id uint16) {
 	known := c.session.released(id)
 	var code byte
@@ -161,7 +161,7 @@ func (b *Broker) endExchange(c *conn, id uint16) {
 		_, _ = c.Write(appendAck(nil, packets.Pubcomp, id, code, "")) // an error ends the connection by itself
 	}
 	number := c.session.out.number()
-	if !known || number == 0 {
+	if number == 0 {
 		answer()
 		return
 	}

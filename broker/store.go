@@ -193,7 +193,7 @@ func (st *store) submit(w *edit, lazy bool) {
 	if w.err != nil {
 		w.ops = nil
 	}
-	if st.closing || w.isNew && st.err != nil {
+	if st.closing {
 		w.finish() // those before it fare no better
 		return
 	}

@@ -68,8 +68,9 @@ func (st *store) outage(batch []*edit, cause error) bool {
 	since := time.Now()
 	st.log.Error("broker store failed, messages that need it are refused", "err", cause)
 	_ = st.closeEngine(cause) // its error follows from the one that is known
+	st.hold(batch, cause)
 	for pause := reopenFirst; ; pause = min(2*pause, reopenMost) {
-		st.hold(batch, cause)
+		st.hold(st.takeAll(), cause)
 		db, err := st.reopen()
 		if err == nil {
 			st.mu.Lock()
@@ -80,12 +81,11 @@ func (st *store) outage(batch []*edit, cause error) bool {
 			return true
 		}
 		cause = st.explain(err)
-		if !st.pause(pause) {
+		if !st.pause(pause, cause) {
 			st.hold(st.takeAll(), cause)
 			st.kept.finish(cause)
 			return false
 		}
-		batch = st.takeAll()
 	}
 }
 
@@ -130,8 +130,9 @@ func (st *store) reopen() (*engine.DB, error) {
 	return db, nil
 }
 
-// pause waits, and reports whether to go on: not when the store is closing.
-func (st *store) pause(d time.Duration) bool {
+// pause waits, with an answer to what comes meanwhile, and reports whether to go
+// on: not when the store is closing.
+func (st *store) pause(d time.Duration, cause error) bool {
 	timer := time.NewTimer(d)
 	defer timer.Stop()
 	for {
@@ -143,6 +144,7 @@ func (st *store) pause(d time.Duration) bool {
 		}
 		select {
 		case <-st.wake:
+			st.hold(st.takeAll(), cause)
 		case <-timer.C:
 			return true
 		}
