@@ -76,6 +76,7 @@ type conn struct {
 	senders sync.WaitGroup // goroutines that read what is sent, from the disk or the library
 
 	goodbye  atomic.Bool   // a DISCONNECT was written
+	refused  atomic.Bool   // a publish, see inbound.repeats
 	closed   chan struct{} // no more is read
 	detached chan struct{} // the session is free for another connection
 

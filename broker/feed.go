@@ -3,6 +3,7 @@ package broker
 import (
 	"errors"
 	"fmt"
+	"time"
 
 	"github.com/cockroachdb/pebble"
 	mqtt "github.com/mochi-mqtt/server/v2"
@@ -13,6 +14,8 @@ const (
 	// feedMessages and feedBytes are how much is read from the disk at once.
 	feedMessages = 512
 	feedBytes    = 1 << 20
+	// readPause is how long one waits after a failure to read.
+	readPause = time.Second
 )
 
 // feed has more read from the disk, where there is more and room for it; o.mu is
@@ -76,17 +79,14 @@ func (o *outbox) eat(cl *mqtt.Client) {
 		if o.client != cl || o.number() != session {
 			return
 		}
-		if errors.Is(err, errStoreDown) {
-			if !o.awaitStore() {
+		if err != nil {
+			if !errors.Is(err, errStoreDown) && o.broker.readFailed.now() {
+				o.broker.log.Error("cannot read what waits for a client", "client", o.id, "err", err, "count", o.broker.readFailed.count())
+			}
+			if !o.awaitStore(err) {
 				return
 			}
 			continue
-		}
-		if err != nil {
-			if o.broker.readFailed.now() {
-				o.broker.log.Error("cannot read what waits for a client", "client", o.id, "err", err, "count", o.broker.readFailed.count())
-			}
-			return
 		}
 		if o.read == after { // else memory was shortened meanwhile
 			o.take(p)
@@ -94,13 +94,21 @@ func (o *outbox) eat(cl *mqtt.Client) {
 	}
 }
 
-// awaitStore waits for the end of an outage, and reports whether to go on; o.mu is
-// held, and not meanwhile.
-func (o *outbox) awaitStore() bool {
+// awaitStore waits for the end of an outage, or a little where reading failed, and
+// reports whether to go on; o.mu is held, and not meanwhile.
+func (o *outbox) awaitStore(err error) bool {
 	closed := o.client.Net.Conn.(*conn).closed
 	o.mu.Unlock()
 	defer o.mu.Lock()
-	return o.broker.store.flush(closed) == nil
+	if errors.Is(err, errStoreDown) {
+		return o.broker.store.flush(closed) == nil
+	}
+	select {
+	case <-closed:
+		return false
+	case <-time.After(readPause):
+		return true
+	}
 }
 
 // A portion is some of a session's deliveries, read from the disk.

@@ -1,8 +1,10 @@
 package broker
 
 import (
+	"errors"
 	"fmt"
 	"strings"
+	"sync/atomic"
 
 	"checkbus/checks"
 
@@ -102,11 +104,37 @@ func (b *Broker) route(in *inbound, r rights, m Message) {
 		if results && b.denied != nil {
 			b.denied(m)
 		}
+	case results && in.repeats() && in.conn.refused.Load():
+		b.settleNow(in, errBehind)
 	case results:
 		b.finisher.pending.Add(1)
-		b.accept(m, func(err error) { b.finisher.add(task{in: in, err: err}) })
+		b.accept(m, b.verdict(in))
 	default:
 		b.deliver(in)
+	}
+}
+
+// errBehind: what the client is to send again comes first.
+var errBehind = errors.New("behind a message that was not taken")
+
+// repeats reports whether the client sends in again when its connection ends
+// instead of an answer. That has no answer to refuse with in MQTT 3.1.1; and what
+// comes after a message that was refused so is refused as well, lest it overtake.
+func (in *inbound) repeats() bool {
+	return in.conn != nil && in.version < 5 && in.packet.FixedHeader.Qos > 0
+}
+
+// verdict returns what accept is to call for in.
+func (b *Broker) verdict(in *inbound) func(error) {
+	var refused *atomic.Bool
+	if in.repeats() {
+		refused = &in.conn.refused
+	}
+	return func(err error) {
+		if refused != nil && answerTo(err, in.version).hangUp {
+			refused.Store(true)
+		}
+		b.finisher.add(task{in: in, err: err})
 	}
 }
 

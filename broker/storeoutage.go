@@ -44,14 +44,15 @@ func (k *keptEdits) finish(err error) {
 func (k *keptEdits) refuse(w *edit, err error) {
 	undo := &edit{}
 	for _, o := range w.ops {
-		if o.kind == opSet && o.key[0] != retainedPrefix { // what is retained in memory stays so
+		switch o.key[0] {
+		case deliveryPrefix, messagePrefix, receivedPrefix:
 			undo.delete(o.key)
-		} else {
+		default: // memory has it, as what is retained, or a subscription
 			undo.ops = append(undo.ops, o)
 		}
 	}
 	k.add(undo)
-	w.ops, w.err = nil, err
+	w.refuse(err)
 	w.finish()
 }
 
@@ -103,6 +104,7 @@ func (st *store) hold(batch []*edit, cause error) {
 	size := 0
 	for _, w := range batch {
 		size += w.cost
+		w.follow()
 		switch {
 		case w.err != nil, w.isNew && !w.grows():
 			w.finish()

@@ -28,6 +28,7 @@ type storm struct {
 	tight   bool // queues are short, so that messages are dropped
 	calm    chan struct{}
 	failed  atomic.Bool
+	broke   atomic.Bool // the disk did
 	mu      sync.Mutex
 	gateway *gateway
 	dropped int64
@@ -42,6 +43,9 @@ type stream struct {
 	next  atomic.Int64 // not sent yet
 	mu    sync.Mutex
 	fate  map[int64]bool // what was answered: taken or refused
+	// late has what an MQTT 5 publisher sent again: that may have been refused
+	// before, and what came after it not.
+	late map[int64]bool
 }
 
 func TestNothingIsLostInAStorm(t *testing.T) {
@@ -96,17 +100,18 @@ func (s *storm) rage(r *rand.Rand) {
 	for _, p := range publishers {
 		publishing.Go(p.run)
 	}
+	publishing.Go(s.squeeze)
 	for range 3 + r.IntN(4) {
 		time.Sleep(time.Duration(50+r.IntN(200)) * time.Millisecond)
 		switch r.IntN(4) {
 		case 0:
 			s.restart()
 		case 1:
-			s.disk.BreakAfter(int64(r.IntN(20))) // as a crash at that write
+			s.breakDisk(r) // as a crash at that write
 			time.Sleep(time.Duration(r.IntN(50)) * time.Millisecond)
 			s.restart()
 		case 2:
-			s.disk.BreakAfter(int64(r.IntN(20)))
+			s.breakDisk(r)
 			time.Sleep(time.Duration(r.IntN(150)) * time.Millisecond)
 			s.disk.Mend()
 		}
@@ -117,6 +122,26 @@ func (s *storm) rage(r *rand.Rand) {
 	reading.Wait()
 	s.check()
 	s.gateway.stop()
+}
+
+// squeeze shortens what is in memory for subscribers, as where memory is short.
+func (s *storm) squeeze() {
+	for !s.isCalm() {
+		g := s.at()
+		for _, sub := range s.readers {
+			if o := g.outboxOf(sub.id); o != nil {
+				o.mu.Lock()
+				o.shorten(o.memory / 2)
+				o.mu.Unlock()
+			}
+		}
+		time.Sleep(time.Millisecond)
+	}
+}
+
+func (s *storm) breakDisk(r *rand.Rand) {
+	s.broke.Store(true)
+	s.disk.BreakAfter(int64(r.IntN(20)))
 }
 
 // restart ends the gateway, and runs another on what is on the disk.
