@@ -15,8 +15,8 @@ import (
 	"checkbus/internal/realtest"
 )
 
-var storms = command.Uint64("storms", 3, "how many random exchanges TestNothingIsLostInAStorm tries")
-var firstStorm = command.Uint64("first-storm", 1, "the seed of the first of them")
+var storms = command.Uint64("storms", 2, "how many random exchanges TestNothingIsLostInAStorm tries")
+var firstStorm = command.Uint64("first-storm", 2, "the seed of the first of them")
 
 // A storm is a random exchange between publishers and subscribers that come and
 // go, while the gateway restarts and its disk fails. Its seed decides what they
