@@ -117,9 +117,9 @@ func (b *Broker) route(in *inbound, r rights, m Message) {
 // errBehind: what the client is to send again comes first.
 var errBehind = errors.New("behind a message that was not taken")
 
-// repeats reports whether the client sends in again when its connection ends
-// instead of an answer. That has no answer to refuse with in MQTT 3.1.1; and what
-// comes after a message that was refused so is refused as well, lest it overtake.
+// repeats reports whether in is refused by ending its client's connection, as MQTT
+// 3.1.1 has no answer for that. The client then sends it again, and all after it,
+// which is not taken before lest it overtake.
 func (in *inbound) repeats() bool {
 	return in.conn != nil && in.version < 5 && in.packet.FixedHeader.Qos > 0
 }
