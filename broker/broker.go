@@ -68,9 +68,10 @@ type Broker struct {
 	leveling   sync.Mutex   // held by level
 	store      *store       // nil where nothing is kept on disk; from Listen on
 	sweeper    sweeper
-	stored     atomic.Int64 // sessions that are
-	storing    sync.Mutex   // held by storePublication
-	storingOwn atomic.Int32 // the gateway's own publishes that go to disk before they go on
+	stored     atomic.Int64            // sessions that are
+	storing    sync.Mutex              // held by storePublication
+	keeping    map[string]*publication // by topic: the newest with the retain flag that goes to disk; under storing
+	storingOwn atomic.Int32            // the gateway's own publishes that go to disk before they go on
 	routes     routes
 	crowd      crowd
 	ackTime    ackTime
@@ -102,6 +103,7 @@ func New(cfg Config, log *slog.Logger) (*Broker, error) {
 		retained: retainedSizes{seed: maphash.MakeSeed(), byTopic: map[uint64]retainedSize{}},
 		stopping: make(chan struct{}),
 		sessions: map[string]*session{},
+		keeping:  map[string]*publication{},
 		conns:    map[*conn]struct{}{},
 	}
 	if b.identity = cfg.Identity; b.identity == "" {

@@ -81,6 +81,7 @@ type conn struct {
 
 	goodbye  atomic.Bool // a DISCONNECT was written
 	evicted  atomic.Pointer[packets.Code]
+	refused  atomic.Bool   // a publish, see inbound.repeats
 	closed   chan struct{} // no more is read
 	detached chan struct{} // the session is free for another connection
 

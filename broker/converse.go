@@ -169,15 +169,11 @@ func (b *Broker) welcome(c *conn) error {
 	return nil
 }
 
-// inherit gives a client the subscriptions that it had when it went away, unless
-// it wants to begin anew, and reports whether there was such a session.
+// inherit gives a client the subscriptions that it had when it went away, and
+// reports whether there was such a session.
 func (b *Broker) inherit(cl *mqtt.Client) bool {
 	previous, ok := b.server.Clients.Get(cl.ID)
 	if !ok {
-		return false
-	}
-	if cl.Properties.Clean {
-		b.forget(previous)
 		return false
 	}
 	for filter, sub := range previous.State.Subscriptions.GetAll() {

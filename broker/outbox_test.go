@@ -15,8 +15,12 @@ func (g *gateway) leave(id, filter string) {
 	g.t.Helper()
 	c := g.dial(persistent(id, true))
 	c.Subscribe(filter, 1)
-	c.Send([]byte{mqtttest.DISCONNECT << 4, 0})
-	c.Closed() // what is published from now on is not sent to it
+	c.Disconnect()
+	eventually(g.t, id+" is away", func() bool {
+		g.Broker.mu.Lock()
+		defer g.Broker.mu.Unlock()
+		return g.sessions[id].refs == 0
+	})
 }
 
 // kept is what is kept in memory for all sessions, as the outboxes together say

@@ -17,8 +17,11 @@ func (b *Broker) startStoring(s *session) {
 	b.stored.Add(1)
 }
 
-// endOutbox forgets what waits for a session that is over.
+// endOutbox forgets what waits for a session that is over. What is being stored
+// for it goes to the disk before, or not at all.
 func (b *Broker) endOutbox(s *session) {
+	b.storing.Lock()
+	defer b.storing.Unlock()
 	number := s.out.end()
 	if number == 0 {
 		return

@@ -197,8 +197,7 @@ func (s *session) knows(in *inbound) bool {
 	} else if before, ok := s.received[id]; ok {
 		// A client that lost its state uses an identifier anew without having
 		// released it: that is another message, as in Mosquitto.
-		again = dup || before == in.mark
-		if !again {
+		if again = before == in.mark; !again {
 			delete(s.received, id)
 		}
 	}

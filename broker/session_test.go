@@ -330,3 +330,13 @@ func TestOnlyLastingSessionsRememberWhatTheyTook(t *testing.T) {
 		t.Errorf("a ring of %d keeps 9: %t, 10: %t, the last: %t", len(r.marks), r.has(9), r.has(10), r.has(lateMarks+9))
 	}
 }
+
+func TestNothingOvertakesWhatIsToBeSentAgain(t *testing.T) {
+	g := start(t)
+	c := g.dial(persistent("p", false))
+	c.Publish(result(1, 1, "full"), result(2, 1, "later"), result(3, 2, "last"))
+	c.Closed()
+	if got := payloads(g.got(t, 1)); got[0] != "full" {
+		t.Errorf("%q is given to accept first", got)
+	}
+}

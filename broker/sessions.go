@@ -30,8 +30,10 @@ func (b *Broker) attach(c *conn, cl *mqtt.Client, clean bool) {
 
 	other, known := b.server.Clients.Get(cl.ID)
 	if known && s.user != c.rights.user { // what waits was meant for somebody else
-		b.forget(other)
 		clean = true
+	}
+	if known && clean { // before anything is stored anew, for what it subscribed to
+		b.forget(other)
 	}
 	s.user = c.rights.user
 	if clean || !known {

@@ -123,11 +123,8 @@ func (s *DB) Write(b *pebble.Batch) error {
 
 // Value returns a copy of the value of key; pebble.ErrNotFound when there is
 // none.
-func (s *DB) Value(key []byte) ([]byte, error) { return Value(s, key) }
-
-// Value is DB.Value for any view of a store.
-func Value(view pebble.Reader, key []byte) ([]byte, error) {
-	value, closer, err := view.Get(key)
+func (s *DB) Value(key []byte) ([]byte, error) {
+	value, closer, err := s.Get(key)
 	if err != nil {
 		return nil, err
 	}
