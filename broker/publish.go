@@ -133,7 +133,7 @@ func (in *inbound) repeats() bool {
 func (b *Broker) verdict(in *inbound) func(error) {
 	var refused *atomic.Bool
 	if in.repeats() {
-		refused = &in.conn.refused
+		refused = in.conn.refused
 	}
 	return func(err error) {
 		if refused != nil && answerTo(err, in.version).hangUp {

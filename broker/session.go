@@ -2,7 +2,6 @@ package broker
 
 import (
 	"encoding/binary"
-	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -48,6 +47,7 @@ type session struct {
 	deaf     bool                // conn is hung up, and gets no more acknowledgements
 	lasting  bool                // the session outlives conn
 	life     int                 // grows with each clean start
+	refused  *atomic.Bool        // a publish, of conn or one before it, see inbound.repeats
 	queue    []*inbound          // QoS 1 and 2 without an answer, in order of arrival
 	open     map[uint16]*inbound // those of this life, by packet identifier
 	received map[uint16]uint64   // QoS 2 answered and not released, their marks
@@ -84,17 +84,16 @@ type inbound struct {
 }
 
 // mark is a fingerprint by which a redelivery is known: clients send the same
-// message with the same packet identifier.
+// message with the same packet identifier, which is in the lowest 16 bits.
 func mark(pk *packets.Packet) uint64 {
 	var d xxhash.Digest
 	d.Reset()
-	var head [4]byte
-	binary.BigEndian.PutUint16(head[:], pk.PacketID)
-	binary.BigEndian.PutUint16(head[2:], uint16(len(pk.TopicName)))
-	_, _ = d.Write(head[:])
+	var length [2]byte
+	binary.BigEndian.PutUint16(length[:], uint16(len(pk.TopicName)))
+	_, _ = d.Write(length[:])
 	_, _ = d.WriteString(pk.TopicName)
 	_, _ = d.Write(pk.Payload)
-	return d.Sum64()
+	return d.Sum64()<<16 | uint64(pk.PacketID)
 }
 
 // attach makes c the session's connection. clean begins a new life; lasting says
@@ -106,6 +105,10 @@ func (s *session) attach(c *conn, clean, lasting bool) {
 	if clean {
 		s.renew()
 	}
+	if s.refused == nil || len(s.queue) == 0 {
+		s.refused = new(atomic.Bool)
+	}
+	c.refused = s.refused
 }
 
 // leave ends c's part in the session; over ends the session's life with it.
@@ -317,4 +320,14 @@ func (r *ring) add(m uint64) {
 	r.next = (r.next + 1) % lateMarks
 }
 
-func (r *ring) has(m uint64) bool { return slices.Contains(r.marks, m) }
+// has reports whether m is the newest mark with its packet identifier: a client
+// that used it for something else since had its acknowledgement for m.
+func (r *ring) has(m uint64) bool {
+	for i := range r.marks {
+		at := (r.next - 1 - i + 2*len(r.marks)) % len(r.marks)
+		if uint16(r.marks[at]) == uint16(m) {
+			return r.marks[at] == m
+		}
+	}
+	return false
+}

@@ -102,6 +102,18 @@ func TestAnotherMessageWithTheSameIdentifierIsAResult(t *testing.T) {
 	}
 }
 
+// mosquitto_pub with -c begins with the same identifier each time.
+func TestTheSameMessageAfterAnotherWithItsIdentifierIsAResult(t *testing.T) {
+	g := start(t)
+	for n, m := range []mqtttest.Message{result(1, 1, "ok"), result(1, 1, "broken"), again(result(1, 1, "ok"))} {
+		c := g.dial(persistent("p", false))
+		c.Publish(m)
+		c.Acked(mqtttest.PUBACK, 1)
+		g.got(t, n+1)
+		_ = c.Close()
+	}
+}
+
 func TestNewSessionKnowsNoRedelivery(t *testing.T) {
 	tests := map[string]func(g *gateway) mqtttest.Options{
 		"3.1.1 clean session": func(*gateway) mqtttest.Options { return mqtttest.Options{ID: "p"} },

@@ -121,7 +121,7 @@ func (p *publisher) resend() {
 			continue
 		}
 		m.Dup = true
-		if p.broke.Load() {
+		if p.options.V5 && p.broke.Load() {
 			m.stream.mu.Lock()
 			m.stream.late[m.n] = true
 			m.stream.mu.Unlock()

@@ -43,9 +43,8 @@ type stream struct {
 	next  atomic.Int64 // not sent yet
 	mu    sync.Mutex
 	fate  map[int64]bool // what was answered: taken or refused
-	// late has what was sent again after the disk broke: it may have been refused
-	// before, and what came after it not, in MQTT 3.1.1 where another connection
-	// took over meanwhile.
+	// late has what an MQTT 5 publisher sent again: that may have been refused
+	// before, and what came after it not.
 	late map[int64]bool
 }
 
