@@ -68,7 +68,6 @@ type conn struct {
 	aliases     atomic.Int64                 // bytes, see keep
 	will        *will
 	session     *session
-	refused     *atomic.Bool // that of session, since this connection began
 	client      *mqtt.Client
 	admitted    bool          // counted as connected
 	place       *list.Element // in Broker.strangers, under Broker.mu; or nil
@@ -82,6 +81,7 @@ type conn struct {
 
 	goodbye  atomic.Bool // a DISCONNECT was written
 	evicted  atomic.Pointer[packets.Code]
+	refused  atomic.Bool   // a publish, see inbound.repeats
 	closed   chan struct{} // no more is read
 	detached chan struct{} // the session is free for another connection
 

@@ -93,7 +93,7 @@ func (b *Broker) storePublication(in *inbound, f *fanout) {
 		b.finisher.add(task{publication: p})
 	}
 	if !p.accepted && in.repeats() {
-		w.behind = in.conn.refused
+		w.behind = &in.conn.refused
 	}
 	b.behind(in).Add(1)
 	b.finisher.pending.Add(1)

@@ -38,11 +38,10 @@ func (b *Broker) publish(c *conn, pk packets.Packet) error {
 	if pk.FixedHeader.Qos > 0 {
 		in.mark = mark(&pk)
 	}
-	if b.ending() || !c.session.wait(in) {
+	switch b.await(in) {
+	case early:
 		<-c.closed
 		return packets.ErrServerShuttingDown
-	}
-	switch c.session.take(in) {
 	case known:
 		b.count.redelivered.Add(1)
 		return nil
@@ -57,6 +56,23 @@ func (b *Broker) publish(c *conn, pk packets.Packet) error {
 	}
 	b.route(in, c.rights, message(&pk, c.rights))
 	return nil
+}
+
+// await takes in when it is its turn. It is early still when its connection is
+// closed, or the broker is about to stop.
+func (b *Broker) await(in *inbound) outcome {
+	for !b.ending() && in.session.wait(in) {
+		o := in.session.take(in)
+		if o != early {
+			return o
+		}
+		select {
+		case <-in.session.room:
+		case <-in.conn.closed:
+			return early
+		}
+	}
+	return early
 }
 
 // pass handles a publish of QoS 0 that is no result: there is nothing to wait
@@ -133,7 +149,7 @@ func (in *inbound) repeats() bool {
 func (b *Broker) verdict(in *inbound) func(error) {
 	var refused *atomic.Bool
 	if in.repeats() {
-		refused = in.conn.refused
+		refused = &in.conn.refused
 	}
 	return func(err error) {
 		if refused != nil && answerTo(err, in.version).hangUp {

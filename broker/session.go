@@ -47,8 +47,8 @@ type session struct {
 	deaf     bool                // conn is hung up, and gets no more acknowledgements
 	lasting  bool                // the session outlives conn
 	life     int                 // grows with each clean start
-	refused  *atomic.Bool        // a publish, of conn or one before it, see inbound.repeats
 	queue    []*inbound          // QoS 1 and 2 without an answer, in order of arrival
+	older    int                 // the first of these came before conn
 	open     map[uint16]*inbound // those of this life, by packet identifier
 	received map[uint16]uint64   // QoS 2 answered and not released, their marks
 	lately   ring                // QoS 1 taken lately
@@ -105,10 +105,7 @@ func (s *session) attach(c *conn, clean, lasting bool) {
 	if clean {
 		s.renew()
 	}
-	if s.refused == nil || len(s.queue) == 0 {
-		s.refused = new(atomic.Bool)
-	}
-	c.refused = s.refused
+	s.older = len(s.queue)
 }
 
 // leave ends c's part in the session; over ends the session's life with it.
@@ -163,6 +160,7 @@ const (
 	taken   outcome = iota // handle it
 	known                  // it was taken before; its acknowledgement is seen to
 	tooMany                // the client exceeds the Receive Maximum
+	early                  // what came before may be refused yet, and sent again
 )
 
 // take gives in its place in the order of acknowledgements.
@@ -173,6 +171,9 @@ func (s *session) take(in *inbound) outcome {
 	if in.packet.FixedHeader.Qos > 0 {
 		if s.knows(in) {
 			return known
+		}
+		if in.repeats() && (s.older > 0 || s.deaf) {
+			return early
 		}
 		if in.conn.knowsReceiveMaximum() && len(s.queue)+len(s.received) >= receiveMaximum {
 			return tooMany
@@ -248,6 +249,7 @@ func (s *session) acknowledge() (hangUp *conn) {
 		}
 		s.acks = in.answer.append(s.acks, in.packet.FixedHeader.Qos, in.packet.PacketID, s.conn)
 	}
+	s.older = max(0, s.older-n)
 	s.queue = s.queue[n:]
 	if len(s.queue) == 0 {
 		s.queue = nil

@@ -94,8 +94,8 @@ func TestAnotherMessageWithTheSameIdentifierIsAResult(t *testing.T) {
 				g.got(t, 1)
 				c = g.dial(persistent("p", false))
 				c.Publish(m)
-				g.got(t, 2)
 				g.release()
+				g.got(t, 2)
 				c.Acked(ackType(m.QoS), 5)
 			})
 		}
@@ -350,5 +350,27 @@ func TestNothingOvertakesWhatIsToBeSentAgain(t *testing.T) {
 	c.Closed()
 	if got := payloads(g.got(t, 1)); got[0] != "full" {
 		t.Errorf("%q is given to accept first", got)
+	}
+}
+
+// What was published over one connection may be refused when the client is on
+// another, and then sends it again.
+func TestNothingOvertakesWhatIsOutOfAConnectionBefore(t *testing.T) {
+	g := start(t)
+	g.pause()
+	g.dial(persistent("p", false)).Publish(result(1, 1, "full"))
+	g.got(t, 1)
+	second := g.dial(persistent("p", false)) // takes over
+	second.Publish(again(result(1, 1, "full")), result(2, 1, "later"))
+	eventually(t, "the repetition is known", func() bool { return g.Stats().Redelivered == 1 })
+	g.release()
+	second.Closed()
+	g.got(t, 1)
+	third := g.dial(persistent("p", false))
+	third.Publish(again(result(1, 1, "not full")), again(result(2, 1, "later")))
+	third.Acked(mqtttest.PUBACK, 1)
+	third.Acked(mqtttest.PUBACK, 2)
+	if got := fmt.Sprint(payloads(g.got(t, 3))); got != "[full not full later]" {
+		t.Errorf("given to accept: %s", got)
 	}
 }

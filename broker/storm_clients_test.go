@@ -137,7 +137,7 @@ func (p *publisher) ack(kind int, id uint16) {
 // converse publishes and reads answers, until the connection ends or is to end.
 func (p *publisher) converse() error {
 	for rounds := p.r.IntN(30); rounds > 0 || p.isCalm(); rounds-- {
-		for burst := p.r.IntN(20); burst > 0 && !p.isCalm(); burst-- {
+		for burst := p.r.IntN(20); burst > 0 && len(p.unacked) < 400 && !p.isCalm(); burst-- {
 			p.publish()
 		}
 		if p.r.IntN(10) == 0 {
