@@ -164,6 +164,7 @@ func start(t testing.TB, adapt ...func(*Config)) *gateway {
 	ctx, cancel := context.WithCancel(context.Background())
 	ended := make(chan error, 1)
 	go func() { ended <- b.Run(ctx) }()
+	eventually(t, "the library's own $SYS topics are gone", b.running.Load)
 	g.stop = sync.OnceFunc(func() {
 		cancel()
 		if err := <-ended; err != nil {
