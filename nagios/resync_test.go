@@ -1,13 +1,16 @@
 package nagios
 
 import (
+	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"slices"
 	"strings"
 	"sync"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"checkbus/checks"
@@ -133,13 +136,15 @@ func modified(path string) time.Time {
 	return fi.ModTime()
 }
 
-// pass waits until a second has ended, so that what was handed over in it is
-// before a status file of the next one, and until the feed has seen that.
+// pass waits for a status file that Nagios began after this second.
 func (l *lapse) pass() {
 	l.t.Helper()
 	second := time.Now().Unix()
-	l.WaitStatus("write its status", func(map[checks.Object]realtest.NagiosStatus) bool {
-		return modified(l.StatusFile).Unix() > second+1
+	realtest.Eventually(l.t, 20*time.Second, "the next status file", func() bool {
+		text, _ := os.ReadFile(l.StatusFile) // there is none while Nagios begins
+		_, text, _ = bytes.Cut(text, []byte("created="))
+		created, _, _ := bytes.Cut(text, []byte("\n"))
+		return number(created) > second
 	})
 }
 
@@ -170,6 +175,7 @@ func (l *lapse) times(text string) int {
 	return n
 }
 
+// forgetful logs what it is told, and saves nothing by itself.
 var forgetful = realtest.NagiosOptions{Hosts: 1, Services: 6, Config: []string{"log_external_commands=1"}}
 
 func TestWhatAKilledNagiosForgotIsHandedOverAgain(t *testing.T) {
@@ -202,10 +208,9 @@ func TestWhatAKilledNagiosForgotIsHandedOverAgain(t *testing.T) {
 		t.Errorf("told %v, want %v: what the core forgot is no news", got, want)
 	}
 
-	// The process that comes after a stop has forgotten nothing.
+	// What comes after a stop or a reload has forgotten nothing.
 	l.Stop()
 	l.Start()
-	l.compared()
 	l.Reload()
 	l.compared()
 	if got := l.sink.Resent(); got != 2 {
@@ -241,17 +246,14 @@ func TestWhatNagiosForgotWhileTheGatewayWasAwayIsHandedOverAgain(t *testing.T) {
 // Only what is missing is handed over again, and nothing overtakes.
 func TestNothingNewerIsOvertakenByWhatIsHandedOverAgain(t *testing.T) {
 	l := newLapse(t, forgetful)
-	for _, name := range []string{"s000", "s001", "s002", "s003"} {
+	for _, name := range []string{"s000", "s002", "s003"} {
 		l.give(name, checks.Critical, "old "+name)
 	}
 	l.pass()
 	l.Kill()
 
-	// Accepted while the core is away, and not yet handed over.
 	waiting := l.spool.accept(service("s000"), checks.Warning, "waits")
-	// Not handed over by the gateway at all.
 	l.Start()
-	l.Command("PROCESS_SERVICE_CHECK_RESULT;h0000;s001;1;another's")
 	l.is("s002", checks.Critical, "old s002")
 	l.compared()
 	if got := l.times("old s000"); got != 1 {
@@ -259,6 +261,17 @@ func TestNothingNewerIsOvertakenByWhatIsHandedOverAgain(t *testing.T) {
 	}
 	l.spool.handOver(t, l.sink, waiting)
 	l.is("s000", checks.Warning, "waits")
+
+	// One may be accepted, and handed over, while the others are compared.
+	lost, err := l.sink.lost([]holding{{service("s002"), 0}}, l.spool.handedOver())
+	if err != nil || len(lost) != 1 {
+		t.Fatalf("lost %v, %v; want one", lost, err)
+	}
+	l.give("s002", checks.OK, "just now")
+	if err := l.sink.resend(t.Context(), lost); err != nil {
+		t.Error(err)
+	}
+	l.is("s002", checks.OK, "just now")
 
 	// What another has said since the retention file was written stays.
 	l.Command("PROCESS_SERVICE_CHECK_RESULT;h0000;s003;1;newer")
@@ -268,26 +281,28 @@ func TestNothingNewerIsOvertakenByWhatIsHandedOverAgain(t *testing.T) {
 	l.Start()
 	l.compared()
 	l.is("s003", checks.Warning, "newer")
-	l.is("s002", checks.Critical, "old s002")
+	l.is("s002", checks.OK, "just now")
 	agree(t, l.Nagios, l.w)
 }
 
 func TestObjectsThatTakeNoResultsAreLeftAlone(t *testing.T) {
-	l := newLapse(t, forgetful)
-	l.give("s000", checks.Critical, "closed")
-	l.give("s001", checks.Critical, "gone")
-	l.give("s002", checks.Critical, "open")
+	objects := objectFile(t, serviceWith("closed")+serviceWith("gone"))
+	l := newLapse(t, realtest.NagiosOptions{Hosts: 1, Services: 1, Includes: []string{objects}, Config: forgetful.Config})
+	for _, name := range []string{"closed", "gone", "s000"} {
+		l.give(name, checks.Critical, name)
+	}
 	l.pass()
 	l.Kill()
-	l.SetObjects(realtest.NagiosOptions{
-		Objects:  []checks.Object{service("s002")},
-		Includes: nil,
-	})
+	if err := os.WriteFile(objects, []byte(serviceWith("closed", "passive_checks_enabled 0")), 0o644); err != nil {
+		t.Fatal(err)
+	}
 	l.Start()
-	l.is("s002", checks.Critical, "open")
+	l.is("s000", checks.Critical, "s000")
 	l.compared()
-	if l.times("gone") != 1 || l.times("open") != 2 || l.sink.Resent() != 1 {
-		t.Errorf("gone was handed over %d times, open %d times; want 1 and 2", l.times("gone"), l.times("open"))
+	for name, want := range map[string]int{"closed": 1, "gone": 1, "s000": 2} {
+		if got := l.times(name); got != want {
+			t.Errorf("%s was handed over %d times, want %d", name, got, want)
+		}
 	}
 }
 
@@ -308,11 +323,74 @@ func TestFourThousandForgottenResultsComeAtOnce(t *testing.T) {
 	began := time.Now()
 	r := l.spool.accept(service("s000"), checks.OK, "new")
 	l.spool.handOver(t, l.sink, r)
-	if took := time.Since(began); took > time.Second {
+	took := time.Since(began)
+	if took > time.Second {
 		t.Errorf("another result waited for %v", took)
 	}
 	realtest.Eventually(t, 20*time.Second, "all to be handed over again", func() bool { return l.sink.Resent() >= 3999 })
 	l.is("s000", checks.OK, "new")
 	agree(t, l.Nagios, l.w)
-	t.Logf("%d handed over again, another result took %v", l.sink.Resent(), time.Since(began))
+	t.Logf("%d handed over again, another result took %v", l.sink.Resent(), took)
+}
+
+// A status file has what was handed over before the second in which it was
+// begun. The first one of a process is compared at once, and those after it up
+// to one that was begun after the process was seen.
+func TestAProcessIsComparedUntilAFileHasAllThatWasHandedOverToOthers(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var handedOver uint64
+		var failure error
+		var compared []uint64
+		r := &resync{
+			log: logTo(t), committed: func() uint64 { return handedOver },
+			restore: func(_ context.Context, _ []holding, upTo uint64) error {
+				compared = append(compared, upTo)
+				return failure
+			},
+		}
+		p := newPicture(format{}, newWitness())
+		began := time.Now()
+		file := func(ago time.Duration, isFirst bool) {
+			p.program.created = time.Now().Add(-ago).Unix()
+			r.compare(t.Context(), p, isFirst)
+			r.await(t.Context())
+		}
+		at := func(after time.Duration, seq uint64) {
+			time.Sleep(time.Until(began.Add(after)))
+			handedOver = seq
+			r.note(time.Now())
+		}
+		want := func(seqs ...uint64) {
+			t.Helper()
+			if !slices.Equal(compared, seqs) {
+				t.Errorf("compared up to %v, want %v", compared, seqs)
+			}
+			compared = nil
+		}
+		at(500*time.Millisecond, 10) // from before the start
+		file(0, true)
+		want()
+		at(1500*time.Millisecond, 20)
+		file(0, false)
+		want(10)
+		at(9*time.Second, 30)
+		file(0, false)
+		want()
+		at(20300*time.Millisecond, 40) // another process
+		file(0, true)
+		want(30)
+		at(20900*time.Millisecond, 45) // within the same second
+		file(0, false)
+		want(30)
+		failure = errors.New("disk")
+		at(22*time.Second, 50)
+		file(0, false)
+		want(40)
+		failure = nil
+		at(23*time.Second, 50)
+		file(0, false)
+		want(50)
+		file(0, false)
+		want()
+	})
 }
