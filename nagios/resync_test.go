@@ -256,8 +256,8 @@ func TestNothingNewerIsOvertakenByWhatIsHandedOverAgain(t *testing.T) {
 	l.Start()
 	l.is("s002", checks.Critical, "old s002")
 	l.compared()
-	if got := l.times("old s000"); got != 1 {
-		t.Errorf("the result before one that waits was handed over %d times, want once", got)
+	if before, itself := l.times("old s000"), l.times("waits"); before != 1 || itself != 0 {
+		t.Errorf("handed over %d times: the result before one that waits, which itself was %d times; want 1 and 0", before, itself)
 	}
 	l.spool.handOver(t, l.sink, waiting)
 	l.is("s000", checks.Warning, "waits")
@@ -282,6 +282,9 @@ func TestNothingNewerIsOvertakenByWhatIsHandedOverAgain(t *testing.T) {
 	l.compared()
 	l.is("s003", checks.Warning, "newer")
 	l.is("s002", checks.OK, "just now")
+	if got := l.times("just now"); got != 1 {
+		t.Errorf("what was accepted meanwhile was handed over %d times, want once", got)
+	}
 	agree(t, l.Nagios, l.w)
 }
 
