@@ -179,6 +179,7 @@ func (l *lapse) times(text string) int {
 var forgetful = realtest.NagiosOptions{Hosts: 1, Services: 6, Config: []string{"log_external_commands=1"}}
 
 func TestWhatAKilledNagiosForgotIsHandedOverAgain(t *testing.T) {
+	t.Parallel() // mostly it waits for status files
 	l := newLapse(t, forgetful)
 	l.give("s000", checks.OK, "fine")
 	l.give("s001", checks.OK, "stays")
@@ -219,6 +220,7 @@ func TestWhatAKilledNagiosForgotIsHandedOverAgain(t *testing.T) {
 }
 
 func TestWhatNagiosForgotWhileTheGatewayWasAwayIsHandedOverAgain(t *testing.T) {
+	t.Parallel() // mostly it waits for status files
 	l := newLapse(t, forgetful)
 	l.give("s000", checks.OK, "fine")
 	l.save()
@@ -245,6 +247,7 @@ func TestWhatNagiosForgotWhileTheGatewayWasAwayIsHandedOverAgain(t *testing.T) {
 
 // Only what is missing is handed over again, and nothing overtakes.
 func TestNothingNewerIsOvertakenByWhatIsHandedOverAgain(t *testing.T) {
+	t.Parallel() // mostly it waits for status files
 	l := newLapse(t, forgetful)
 	for _, name := range []string{"s000", "s002", "s003"} {
 		l.give(name, checks.Critical, "old "+name)
@@ -289,6 +292,7 @@ func TestNothingNewerIsOvertakenByWhatIsHandedOverAgain(t *testing.T) {
 }
 
 func TestObjectsThatTakeNoResultsAreLeftAlone(t *testing.T) {
+	t.Parallel() // mostly it waits for status files
 	objects := objectFile(t, serviceWith("closed")+serviceWith("gone"))
 	l := newLapse(t, realtest.NagiosOptions{Hosts: 1, Services: 1, Includes: []string{objects}, Config: forgetful.Config})
 	for _, name := range []string{"closed", "gone", "s000"} {
