@@ -28,7 +28,8 @@ const (
 type History struct {
 	// Last is the newest accepted result of an object; false when there is none.
 	Last func(checks.Object) (checks.Result, bool, error)
-	// Committed is the Seq up to which this core's results are handed over.
+	// Committed is the Seq up to which this core's results are handed over. It
+	// is asked often.
 	Committed func() uint64
 }
 
@@ -50,6 +51,7 @@ type resync struct {
 	due     bool   // the process is yet to be compared
 	since   time.Time
 	working chan error // of the hand-over that is under way; nil: none
+	ended   time.Time  // of the last one: files from before do not have it
 	failed  bool       // the last one did, and that was logged
 	group   sync.WaitGroup
 }
@@ -101,10 +103,10 @@ func (r *resync) compare(ctx context.Context, p *picture, isFirst bool) {
 		r.worked(ctx, err)
 	default:
 	}
-	if !r.due || r.working != nil {
+	created := time.Unix(p.program.created, 0)
+	if !r.due || r.working != nil || !created.After(r.ended) {
 		return
 	}
-	created := time.Unix(p.program.created, 0)
 	r.due = !created.After(r.since)
 	if upTo := r.before(created); upTo > 0 {
 		held, working := p.held(), make(chan error, 1)
@@ -128,7 +130,7 @@ func (r *resync) await(ctx context.Context) {
 
 // worked takes up how a hand-over ended. One that failed is due again.
 func (r *resync) worked(ctx context.Context, err error) {
-	r.working = nil
+	r.working, r.ended = nil, time.Now()
 	r.due = r.due || err != nil
 	if err != nil && !r.failed && ctx.Err() == nil {
 		r.log.Warn("results that the core lost not handed over again yet", "err", err)
