@@ -31,9 +31,9 @@ func (b *Broker) dropped(client string, n int) {
 		return
 	}
 	atomic.AddInt64(&b.server.Info.InflightDropped, int64(n))
-	if b.queueFull.now() {
-		b.log.Warn("oldest messages for a client dropped, too many wait", "client", client, "count", b.queueFull.count())
-	}
+	b.seldom[queueFull].log(func(count int) {
+		b.log.Warn("oldest messages for a client dropped, too many wait", "client", client, "count", count)
+	})
 }
 
 // level shortens the longest outboxes, where all together take too much memory,

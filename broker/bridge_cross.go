@@ -19,9 +19,6 @@ const (
 	// without acknowledgement, unless the other broker wants fewer. With QoS 1 so
 	// many may come twice after a crash.
 	bridgeWindow = 100
-	// oldBridgeWindow is that of MQTT 3.1.1, which cannot say how many: the
-	// default of Mosquitto's max_inflight_messages.
-	oldBridgeWindow = 20
 	// subscribeID and unsubscribeID are packet identifiers that a broker, which
 	// counts from 1, gives to messages last.
 	subscribeID, unsubscribeID = 65535, 65534
@@ -89,7 +86,7 @@ func (c *crossing) agree(p *packets.Properties) error {
 	}
 	switch {
 	case c.far.version < 5:
-		c.window = oldBridgeWindow
+		c.window = c.oldWindow
 	case p.ReceiveMaximum > 0:
 		c.window = min(c.window, p.ReceiveMaximum)
 	}
@@ -207,6 +204,22 @@ func (br *bridge) outFilters(retainHandling byte) packets.Subscriptions {
 	return filters
 }
 
+// inFilters are what the bridge subscribes to at the other broker.
+func (br *bridge) inFilters() packets.Subscriptions {
+	var filters packets.Subscriptions
+	for _, m := range br.topics {
+		if !m.in {
+			continue
+		}
+		f := packets.Subscription{Filter: m.remoteTopic, Qos: m.qos, NoLocal: true, RetainAsPublished: true}
+		if m.qos > 0 && !br.settings.CleanSession {
+			f.RetainHandling = 1 // later ones wait in the session
+		}
+		filters = append(filters, f)
+	}
+	return filters
+}
+
 // subscribe asks both brokers for messages. From the other one, those lines are
 // taken back that say out, in case they once said in, as Mosquitto does it.
 func (c *crossing) subscribe() error {
@@ -220,21 +233,13 @@ func (c *crossing) subscribe() error {
 			return err
 		}
 	}
-	var wanted, unwanted packets.Subscriptions
+	wanted := c.inFilters()
+	var unwanted packets.Subscriptions
 	for _, m := range c.topics {
-		f := packets.Subscription{Filter: m.remoteTopic, Qos: m.qos, NoLocal: true, RetainAsPublished: true}
-		if m.qos > 0 && !c.settings.CleanSession {
-			f.RetainHandling = 1 // later ones wait in the session
-		}
-		if m.in {
-			wanted = append(wanted, f)
-		} else {
-			unwanted = append(unwanted, f)
+		if !slices.ContainsFunc(wanted, func(w packets.Subscription) bool { return w.Filter == m.remoteTopic }) {
+			unwanted = append(unwanted, packets.Subscription{Filter: m.remoteTopic})
 		}
 	}
-	unwanted = slices.DeleteFunc(unwanted, func(f packets.Subscription) bool {
-		return slices.ContainsFunc(wanted, func(w packets.Subscription) bool { return w.Filter == f.Filter })
-	})
 	if len(unwanted) > 0 && !c.settings.CleanSession {
 		pk := unsubscribePacket(c.far.version, unwanted)
 		if err := c.far.write(&pk); err != nil {

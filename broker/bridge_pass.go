@@ -157,9 +157,18 @@ func (c *crossing) passAnswer(w way, pk packets.Packet) error {
 
 // subscribed logs what the other broker does not let the bridge subscribe to.
 func (c *crossing) subscribed(w way, pk packets.Packet) {
-	for _, code := range pk.ReasonCodes {
-		if w.from == c.far && code >= packets.ErrUnspecifiedError.Code && c.refused.now() {
-			c.log.Warn("the other broker refuses a subscription", "code", code)
+	if w.from != c.far {
+		return
+	}
+	var refused []string
+	for i, f := range c.inFilters() {
+		if i < len(pk.ReasonCodes) && pk.ReasonCodes[i] >= packets.ErrUnspecifiedError.Code {
+			refused = append(refused, fmt.Sprintf("%s (code %#02x)", f.Filter, pk.ReasonCodes[i]))
 		}
+	}
+	if len(refused) > 0 {
+		c.refused.log(func(count int) {
+			c.log.Warn("the other broker refuses subscriptions", "filters", refused, "count", count)
+		})
 	}
 }

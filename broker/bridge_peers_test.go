@@ -2,11 +2,14 @@ package broker
 
 import (
 	"fmt"
+	"io"
 	"maps"
+	"net"
 	"os"
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync"
 	"syscall"
 	"testing"
 	"time"
@@ -47,6 +50,74 @@ func TestAStockMosquittoBridgesIn(t *testing.T) {
 	send(fromThere, "nagios/web1/disk", 1, "fine")
 	if r := g.got(t, 1)[0]; r.Topic != "nagios/web1/disk" || string(r.Payload) != "fine" {
 		t.Errorf("got %+v", r)
+	}
+}
+
+// Mosquitto ends the connection over which it is sent more than 20 messages of
+// QoS 2 without its answer, and would do so again and again.
+func TestAStockMosquittosBridgeTakesABurst(t *testing.T) {
+	for _, version := range []string{"mqttv311", "mqttv50"} {
+		t.Run(version, func(t *testing.T) {
+			g := start(t)
+			m := realtest.StartMosquitto(t, "max_queued_messages 0", mosquittoBridge("hq", g.addr, "in/# in 2"), "bridge_protocol_version "+version)
+			here, there := g.dial(mqtttest.Options{ID: "here", V5: true}), watchAll(t, m.Addr, "there")
+			joined(t, here, there, "in/joined")
+			burst := numbers(0, 500)
+			send(here, "in/x", 2, burst...)
+			for i, p := range received(t, there, payload(burst[499])) {
+				if p.Payload() != burst[i] {
+					t.Errorf("message %d is %v", i, p)
+				}
+			}
+		})
+	}
+}
+
+// In MQTT 3.1.1 it cannot say so. It ends the connection, and each time one
+// message is lost, of which it said before that it had it (handle__publish,
+// src/handle_publish.c in 2.0.11: a PUBREC has no reason code then).
+func TestAMosquittoThatTakesOneMessageAtATime(t *testing.T) {
+	for version, mayLose := range map[string]int{"3.1.1": 5, "5": 0} {
+		t.Run(version, func(t *testing.T) {
+			m := realtest.StartMosquitto(t, "max_inflight_messages 1", "max_queued_messages 0")
+			g := start(t, withBridge(Bridge{
+				Name: "m", Remote: Remote{Address: []string{"mqtt://" + m.Addr}}, Protocol: version, Topics: []string{"out/# out 2"},
+			}))
+			g.bridged()
+			there := watchAll(t, m.Addr, "there")
+			burst := numbers(0, 100)
+			send(g.dial(mqtttest.Options{ID: "here", V5: true}), "out/x", 2, burst...)
+			lost, next := 100, 0
+			for _, p := range received(t, there, payload("99")) {
+				at := slices.Index(burst, p.Payload())
+				if at < next {
+					t.Fatalf("got %v after %d", p, next-1)
+				}
+				lost, next = lost-1, at+1
+			}
+			if lost > mayLose {
+				t.Errorf("%d messages are lost", lost)
+			}
+		})
+	}
+}
+
+// What a Mosquitto sends again after a restart in MQTT 5 is more than the Receive
+// Maximum that it was told.
+func TestAStockMosquittosBridgeMaySendMuchAgain(t *testing.T) {
+	const results = 3 * receiveMaximum / 2
+	g := start(t)
+	g.pause()
+	c := g.dial(mqtttest.Options{ID: "hq", V5: true, Will: &mqtttest.Message{Topic: stateTopic("hq"), Payload: "0"}})
+	var all []mqtttest.Message
+	for i := range results {
+		all = append(all, result(uint16(i+1), 1, "x"))
+	}
+	c.Publish(all...)
+	g.got(t, receiveMaximum)
+	g.release()
+	for i := range results {
+		c.Acked(mqtttest.PUBACK, uint16(i+1))
 	}
 }
 
@@ -167,6 +238,31 @@ func TestABridgeOverOtherTransports(t *testing.T) {
 			joined(t, g.dial(mqtttest.Options{ID: "pub", V5: true}), sub, "a/x")
 		})
 	}
+}
+
+func TestARefusedSubscriptionIsLoggedByItsName(t *testing.T) {
+	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var serving sync.WaitGroup
+	t.Cleanup(serving.Wait)
+	t.Cleanup(func() { ln.Close() })
+	serving.Go(func() {
+		for nc, err := ln.Accept(); err == nil; nc, err = ln.Accept() {
+			_, _ = nc.Write([]byte{0x20, 3, 0, 0, 0, 0x90, 5, 0xff, 0xff, 0, 1, 0x87}) // CONNACK, SUBACK for subscribeID
+			serving.Go(func() {
+				defer nc.Close()
+				_, _ = io.Copy(io.Discard, nc)
+			})
+		}
+	})
+	g := start(t, bridgeTo(ln.Addr().String(), "far", "out/# out 1", "granted/# in 1", "refused/# in 1"))
+	eventually(t, "it is logged", func() bool { return strings.Contains(g.log.String(), "refused/# (code 0x87)") })
+	if strings.Contains(g.log.String(), "granted/#") {
+		t.Error(g.log)
+	}
+	g.stop()
 }
 
 func TestAddressesInTurn(t *testing.T) {

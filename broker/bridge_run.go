@@ -38,6 +38,9 @@ type bridge struct {
 	outage   bool // was logged
 	begun    bool // was up once
 	returns  int  // how often in a row the first address was not well after all
+	// oldWindow is how much another broker seems to take at once in MQTT 3.1.1,
+	// which cannot say so: see adapt.
+	oldWindow uint16
 
 	refused                 seldom // subscriptions, by the other broker
 	up                      atomic.Bool
@@ -53,6 +56,8 @@ func newBridge(b *Broker, settings Bridge) *bridge {
 		topics:   topics,
 		redial:   redial{remote: settings.Remote, roundRobin: settings.RoundRobin, least: settings.RestartMin, most: settings.RestartMax},
 		log:      b.log.With("bridge", settings.Name),
+
+		oldWindow: bridgesReceiveMax,
 	}
 }
 
@@ -119,15 +124,30 @@ func (br *bridge) connect(ctx context.Context, nc net.Conn, address string) erro
 	if address != br.settings.Address[0] && !br.settings.RoundRobin {
 		running.Go(func() { c.failed <- br.lookForFirst(looking) })
 	}
+	began := time.Now()
 	if err = c.subscribe(); err == nil {
 		err = br.stay(ctx, c, address)
 	}
+	br.adapt(time.Since(began))
 	stop()
 	br.replayed = br.replayed || br.broker.replayed(br.session())
 	c.farewell()
 	running.Wait()
 	return err
 }
+
+// adapt learns from how long a connection lasted: a Mosquitto with a smaller
+// max_inflight_messages ends those on which it gets more of QoS 2 at once.
+func (br *bridge) adapt(lasted time.Duration) {
+	if lasted < br.steady() {
+		br.oldWindow = max(br.oldWindow/2, 1)
+	} else {
+		br.oldWindow = min(br.oldWindow*2, bridgesReceiveMax)
+	}
+}
+
+// steady is how long a connection must last to end an outage.
+func (br *bridge) steady() time.Duration { return min(bridgeSteady, br.settings.RestartMax) }
 
 // stay tells that the bridge is up until it is not, and says why.
 func (br *bridge) stay(ctx context.Context, c *crossing, address string) error {
@@ -142,7 +162,7 @@ func (br *bridge) stay(ctx context.Context, c *crossing, address string) error {
 		br.log.Info("bridge up", "address", address)
 	}
 	br.begun = true
-	steady := time.NewTimer(min(bridgeSteady, br.settings.RestartMax))
+	steady := time.NewTimer(br.steady())
 	defer steady.Stop()
 	for {
 		select {

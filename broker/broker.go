@@ -1,6 +1,7 @@
 package broker
 
 import (
+	"container/list"
 	"context"
 	"errors"
 	"fmt"
@@ -63,28 +64,28 @@ type Broker struct {
 	retaining  sync.Mutex   // held by retain and retainedTopics
 	retained   retainedSizes
 	outboxes   atomic.Int64 // bytes of memory in all of them
+	kept       atomic.Int64 // bytes, see keep
 	leveling   sync.Mutex   // held by level
 	store      *store       // nil where nothing is kept on disk; from Listen on
 	sweeper    sweeper
-	stored     atomic.Int64 // sessions that are
-	storing    sync.Mutex   // held by storePublication
-	storingOwn atomic.Int32 // the gateway's own publishes that go to disk before they go on
+	stored     atomic.Int64            // sessions that are
+	storing    sync.Mutex              // held by storePublication
+	keeping    map[string]*publication // by topic: the newest with the retain flag that goes to disk; under storing
+	storingOwn atomic.Int32            // the gateway's own publishes that go to disk before they go on
 	routes     routes
 	crowd      crowd
 	ackTime    ackTime
 	outside    *outside // nil: there is none
 
 	addresses addresses
-
-	// What is logged now and then only.
-	acceptFailed, panicked, slowed, loginRefused, handshakeFailed, retainRefused               seldom
-	full, addressCrowded, proxyRefused, packetRefused, connectLate, topicRefused, rateExceeded seldom
-	queueFull, readFailed, pathEnded, sessionsFull                                             seldom
+	seldom    lines
 
 	mu       sync.Mutex
 	sessions map[string]*session // by client identifier
 	mostSeen int                 // the most that sessions ever had
 	conns    map[*conn]struct{}  // open now
+
+	strangers list.List // of *conn, those that are not let in yet, in the order in which they came
 }
 
 // New builds a broker from settings. It logs to log, little that a stranger can
@@ -102,6 +103,7 @@ func New(cfg Config, log *slog.Logger) (*Broker, error) {
 		retained: retainedSizes{seed: maphash.MakeSeed(), byTopic: map[uint64]retainedSize{}},
 		stopping: make(chan struct{}),
 		sessions: map[string]*session{},
+		keeping:  map[string]*publication{},
 		conns:    map[*conn]struct{}{},
 	}
 	if b.identity = cfg.Identity; b.identity == "" {
@@ -206,6 +208,7 @@ func (b *Broker) Run(ctx context.Context) error {
 	}
 	b.finisher.stop()
 	finishing.Wait()
+	b.flushLines(true)
 	return errors.Join(err, b.server.Close())
 }
 
@@ -229,7 +232,7 @@ func (b *Broker) silenceSys() {
 	}
 }
 
-// keepTime ends sessions and sends delayed wills when they are due.
+// keepTime ends sessions, sends delayed wills, and logs, when they are due.
 func (b *Broker) keepTime() {
 	tick := time.NewTicker(time.Second)
 	defer tick.Stop()
@@ -237,6 +240,7 @@ func (b *Broker) keepTime() {
 		select {
 		case now := <-tick.C:
 			b.expire(now)
+			b.flushLines(false)
 		case <-b.stopping:
 			return
 		}

@@ -192,9 +192,11 @@ func (g *gateway) dial(o mqtttest.Options) *mqtttest.Client {
 // subscriber connects a client that is subscribed to filter, and to end.
 func (g *gateway) subscriber(filter string) *mqtttest.Client {
 	g.t.Helper()
-	c := g.dial(mqtttest.Options{ID: "subscriber-" + strings.ReplaceAll(filter, "/", "-")})
+	id := "subscriber-" + strings.ReplaceAll(filter, "/", "-")
+	c := g.dial(mqtttest.Options{ID: id})
 	c.Subscribe("end", 0)
 	c.Subscribe(filter, 0)
+	eventually(g.t, "what was retained is sent: later messages do not come twice", func() bool { return g.replayed(id) })
 	return c
 }
 
@@ -234,6 +236,14 @@ func eventually(t testing.TB, what string, ok func() bool) {
 		}
 		time.Sleep(time.Millisecond)
 	}
+}
+
+// secondPasses waits until messages have expired whose interval is a second, the
+// shortest there is.
+func secondPasses(t testing.TB) {
+	t.Helper()
+	until := time.Now().Unix() + 1
+	eventually(t, "a second passes", func() bool { return time.Now().Unix() >= until })
 }
 
 // locked is a buffer for several goroutines.

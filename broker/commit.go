@@ -72,6 +72,7 @@ func (st *store) commit(batch []*edit) error {
 	}
 	var ops []op
 	for _, w := range batch {
+		w.follow()
 		ops = append(ops, w.ops...)
 	}
 	return writeOps(db, ops)
@@ -132,9 +133,8 @@ func (st *store) checkRoom(batch []*edit) error {
 	}
 	for _, w := range batch {
 		if w.grows() {
-			w.ops = nil
-			w.err = fmt.Errorf("%w: %d bytes are free on the file system of %s, and %d must stay so",
-				checks.ErrFull, free, st.opts.Dir, st.reserve)
+			w.refuse(fmt.Errorf("%w: %d bytes are free on the file system of %s, and %d must stay so",
+				checks.ErrFull, free, st.opts.Dir, st.reserve))
 		}
 	}
 	return nil

@@ -31,9 +31,16 @@ type Config struct {
 	// MaxPacket is the largest packet taken from a client, in bytes, 1024 to
 	// 268435455. MQTT 5 clients are told it.
 	MaxPacket int `toml:"max_packet"`
-	// MaxConnections is how many clients may be connected at once. It also
-	// bounds the sessions kept for clients that are away.
+	// MaxConnections is how many clients may be connected at once.
 	MaxConnections int `toml:"max_connections"`
+	// MaxSessions is how many sessions there may be, of clients that are connected
+	// or away, MaxConnections or more. Beyond it those end whose clients are longest
+	// away. 0 is twice MaxConnections.
+	MaxSessions int `toml:"max_sessions"`
+	// MaxRetained is how many bytes of memory retained messages may take, 1 MiB or
+	// more. One of a client beyond it is delivered and not kept; the gateway's own
+	// always are.
+	MaxRetained int64 `toml:"-"`
 	// Dir is where sessions that outlive their connection, what waits for their
 	// clients, and retained messages of clients are kept; "" is in memory alone.
 	Dir string `toml:"-"`
@@ -44,6 +51,10 @@ type Config struct {
 	// MaxStored is how many bytes of messages may wait on disk for all clients,
 	// 1 MiB or more.
 	MaxStored int64 `toml:"-"`
+	// MaxKept is how many bytes of memory the filters, wills and topic aliases of all
+	// clients may take, 1 MiB or more. Beyond it a client has 16 KiB for each of the
+	// three.
+	MaxKept int64 `toml:"-"`
 	// MaxConnectionsPerAddress is how many connections from one address, or from
 	// one IPv6 network of 64 bits, may be open at once; 0 is any. Those from this
 	// machine do not count.
@@ -89,6 +100,8 @@ func Default() Config {
 		MaxConnections: 10_000,
 		Queue:          Queue{Messages: 100_000, Bytes: 64 << 20},
 		MaxStored:      1 << 30,
+		MaxRetained:    256 << 20,
+		MaxKept:        256 << 20,
 		ConnectTimeout: 15 * time.Second,
 		MaxTopicLevels: 200,
 		SysInterval:    10 * time.Second,
@@ -102,10 +115,13 @@ const (
 	mostPacket  = 268_435_455
 )
 
-// The least that queues must hold: some messages of ordinary size.
+// The least that queues must hold, and retained messages and the like may take:
+// some of ordinary size.
 const (
-	leastQueue  = 64 << 10
-	leastStored = 1 << 20
+	leastQueue    = 64 << 10
+	leastStored   = 1 << 20
+	leastRetained = 1 << 20
+	leastKept     = 1 << 20
 )
 
 // The bounds of connect_timeout.
@@ -143,6 +159,15 @@ func (c Config) Validate() error {
 	}
 	if c.MaxConnections < 1 {
 		errs = append(errs, fmt.Errorf("broker.max_connections: %d is not positive", c.MaxConnections))
+	}
+	if c.MaxSessions != 0 && c.MaxSessions < c.MaxConnections {
+		errs = append(errs, fmt.Errorf("broker.max_sessions: %d is less than max_connections (%d)", c.MaxSessions, c.MaxConnections))
+	}
+	if c.MaxRetained < leastRetained {
+		errs = append(errs, fmt.Errorf("broker.max_retained: %d is less than 1MiB", c.MaxRetained))
+	}
+	if c.MaxKept < leastKept {
+		errs = append(errs, fmt.Errorf("broker.max_kept: %d is less than 1MiB", c.MaxKept))
 	}
 	if c.MaxConnectionsPerAddress < 0 {
 		errs = append(errs, fmt.Errorf("broker.max_connections_per_address: %d is negative", c.MaxConnectionsPerAddress))

@@ -36,6 +36,8 @@ func TestValidateNamesEveryMistake(t *testing.T) {
 		"nothing at all": {Config{}, "listener: at least one is required\n" +
 			"broker.max_packet: 0 is not in 1024 to 268435455\n" +
 			"broker.max_connections: 0 is not positive\n" +
+			"broker.max_retained: 0 is less than 1MiB\n" +
+			"broker.max_kept: 0 is less than 1MiB\n" +
 			"broker.connect_timeout: 0s is not in 1s to 5m0s\n" +
 			"broker.max_topic_levels: 0 is not in 1 to 200\n" +
 			"broker.max_queued_messages: 0 is not positive\n" +
@@ -52,6 +54,7 @@ func TestValidateNamesEveryMistake(t *testing.T) {
 		"$SYS too often":   {with(func(c *Config) { c.SysInterval = 999 * time.Millisecond }), "broker.sys_interval: 999ms is neither 0s nor 1s or more"},
 		"$SYS never":       {with(func(c *Config) { c.SysInterval = 0 }), ""},
 		"packet too large": {with(func(c *Config) { c.MaxPacket = 268435456 }), "broker.max_packet: 268435456 is not in 1024 to 268435455"},
+		"few sessions":     {with(func(c *Config) { c.MaxSessions = 9_999 }), "broker.max_sessions: 9999 is less than max_connections (10000)"},
 		"limits off":       {with(func(c *Config) { c.MaxRate, c.MaxConnectionsPerAddress = 0, 0 }), ""},
 		"limits below 0": {with(func(c *Config) { c.MaxRate, c.MaxConnectionsPerAddress = -1, -1 }), "broker.max_connections_per_address: -1 is negative\n" +
 			"broker.max_rate: -1 is not in 0 to 1000000"},

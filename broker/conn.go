@@ -1,6 +1,7 @@
 package broker
 
 import (
+	"container/list"
 	"crypto/x509"
 	"errors"
 	"net"
@@ -63,19 +64,24 @@ type conn struct {
 	certificate *x509.Certificate // of the client, verified; or nil
 	rights      rights            // once it is let in
 	refusal     *refusal
-	granted     map[int]packets.Subscription // see subscribe
+	answers     map[int]packets.Subscription // of the SUBSCRIBE at work, where the library's is another
+	aliases     atomic.Int64                 // bytes, see keep
 	will        *will
 	session     *session
+	refused     *atomic.Bool // that of session, since this connection began
 	client      *mqtt.Client
-	admitted    bool // counted as connected
-	turn        bool // this connection holds session.turn
-	welcome     bool // the CONNACK was sent
-	oversize    bool // a packet was too large
+	admitted    bool          // counted as connected
+	place       *list.Element // in Broker.strangers, under Broker.mu; or nil
+	turn        bool          // this connection holds session.turn
+	welcome     bool          // the CONNACK was sent
+	oversize    bool          // a packet was too large
+	holds       bool          // is in counters.partials
 	rate        rate
 
 	senders sync.WaitGroup // goroutines that read what is sent, from the disk or the library
 
-	goodbye  atomic.Bool   // a DISCONNECT was written
+	goodbye  atomic.Bool // a DISCONNECT was written
+	evicted  atomic.Pointer[packets.Code]
 	closed   chan struct{} // no more is read
 	detached chan struct{} // the session is free for another connection
 
@@ -128,6 +134,7 @@ func (c *conn) fill() error {
 	if err := c.arm(); err != nil {
 		return err
 	}
+	c.weigh()
 	n, err := c.receive()
 	if err != nil {
 		c.oversize = isOversize(err)
@@ -296,6 +303,12 @@ func (c *conn) Close() error {
 	return nil
 }
 
+// evict ends the connection to make room for others.
+func (c *conn) evict(why packets.Code) {
+	c.evicted.Store(&why)
+	_ = c.Close()
+}
+
 // finish closes the socket once everything is written, or can not be. A code
 // of 0x80 and above is told to an MQTT 5 client that was told none.
 func (c *conn) finish(code packets.Code) {
@@ -307,7 +320,7 @@ func (c *conn) finish(code packets.Code) {
 	for c.writing {
 		c.moved.Wait()
 	}
-	c.in, c.out, c.spare = frames{}, nil, nil // a session that stays keeps c
+	c.out, c.spare = nil, nil // a session that stays keeps c
 	c.queued = 0
 	c.account()
 	c.mu.Unlock()

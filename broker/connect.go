@@ -1,6 +1,7 @@
 package broker
 
 import (
+	"strings"
 	"time"
 
 	mqtt "github.com/mochi-mqtt/server/v2"
@@ -10,6 +11,11 @@ import (
 // bridgeBit marks the protocol level in the CONNECT of a Mosquitto bridge, as
 // Mosquitto sends it unless try_private is off.
 const bridgeBit = 0x80
+
+// bridgesReceiveMax is the Receive Maximum of another broker's bridge that tells
+// none. It is Mosquitto's max_inflight_messages by default, beyond which that ends
+// the connection (handle__publish, src/handle_publish.c in 2.0.11).
+const bridgesReceiveMax = 20
 
 // connect takes from a CONNECT what the broker keeps itself, and mends what the
 // library would refuse or get wrong.
@@ -39,7 +45,13 @@ func (c *conn) connect(pk packets.Packet) packets.Packet {
 		// next one gets messages without a topic.
 		p.TopicAliasMaximum = 0
 		p.SessionExpiryIntervalFlag = false // see expiry
+		// What stays would keep all of the packet.
+		p.User, p.AuthenticationData, p.AuthenticationMethod = nil, nil, strings.Clone(p.AuthenticationMethod)
 	}
+	if c.bridge && c.receiveMax == 0 {
+		c.receiveMax = bridgesReceiveMax
+	}
+	pk.Connect.ClientIdentifier = strings.Clone(pk.Connect.ClientIdentifier)
 	return pk
 }
 

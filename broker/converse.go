@@ -27,6 +27,9 @@ func (b *Broker) greet(c *conn) error {
 	if err := b.admit(c, packet); err != nil {
 		return err
 	}
+	b.mu.Lock()
+	b.noStranger(c)
+	b.mu.Unlock()
 	c.admitted = true
 	atomic.AddInt64(&b.server.Info.ClientsConnected, 1)
 	return b.welcome(c)
@@ -96,31 +99,53 @@ func (b *Broker) admit(c *conn, packet []byte) error {
 		return err
 	}
 	pk = c.connect(pk)
-	pk.Connect.ClientIdentifier = strings.Clone(pk.Connect.ClientIdentifier) // it would keep all of the packet
 	c.client.ParseConnect("", pk)
-	code := pk.ConnectValidate()
+	c.client.Properties.Username = nil // see rights
+	code := c.fault(pk)
 	switch {
 	case b.isFull(c):
 		c.refusal, code = refuseBusy, packets.ErrServerBusy
 	case code != packets.CodeSuccess:
-	case c.version < 5 && !pk.Connect.Clean && pk.Connect.ClientIdentifier == "": // MQTT 3.1.1, 3.1.3.1
-		code = packets.ErrUnspecifiedError
 	case !b.letIn(c, pk):
 		code = packets.ErrBadUsernameOrPassword
 	}
 	if code == packets.CodeSuccess {
 		return nil
 	}
-	_ = b.server.SendConnack(c.client, code, false, nil) // the connection ends in any case
+	if _, old := packets.V5CodesToV3[code]; old || c.refusal != nil || c.version == 5 { // MQTT 3.1.1 has no code for the others
+		_ = b.server.SendConnack(c.client, code, false, nil) // the connection ends in any case
+	}
 	return code
+}
+
+// fault is what is wrong with a CONNECT.
+func (c *conn) fault(pk packets.Packet) packets.Code {
+	switch code := pk.ConnectValidate(); {
+	case code == packets.ErrProtocolViolationProtocolVersion: // MQTT 3.1.1, 3.1.2.2
+		c.version, c.client.Properties.ProtocolVersion = 4, 4
+		return packets.ErrUnsupportedProtocolVersion
+	case code != packets.CodeSuccess, c.version == 5:
+		return code
+	case !pk.Connect.Clean && pk.Connect.ClientIdentifier == "": // 3.1.3.1
+		return packets.ErrClientIdentifierNotValid
+	case pk.Connect.PasswordFlag && !pk.Connect.UsernameFlag: // 3.1.2.9
+		return packets.ErrProtocolViolationUsernameNoFlag
+	}
+	return packets.CodeSuccess
 }
 
 // letIn decides who gets in, before anything is done for it.
 func (b *Broker) letIn(c *conn, pk packets.Packet) bool {
 	if why := b.login(c, c.client.ID, pk); why != nil {
 		b.refuse(c, why, string(pk.Connect.Username))
-	} else if c.will != nil && b.tooDeep(c, c.will.packet.TopicName) {
+		return false
+	}
+	switch {
+	case c.will == nil:
+	case strings.ContainsAny(c.will.packet.TopicName, "+#"), b.tooDeep(c, c.will.packet.TopicName): // MQTT 5, 3.1.3.3
 		c.refusal = refuseWill
+	case !b.keepWill(c):
+		c.refusal = refuseFull
 	}
 	return c.refusal == nil
 }
@@ -144,15 +169,11 @@ func (b *Broker) welcome(c *conn) error {
 	return nil
 }
 
-// inherit gives a client the subscriptions that it had when it went away, unless
-// it wants to begin anew, and reports whether there was such a session.
+// inherit gives a client the subscriptions that it had when it went away, and
+// reports whether there was such a session.
 func (b *Broker) inherit(cl *mqtt.Client) bool {
 	previous, ok := b.server.Clients.Get(cl.ID)
 	if !ok {
-		return false
-	}
-	if cl.Properties.Clean {
-		b.forget(previous)
 		return false
 	}
 	for filter, sub := range previous.State.Subscriptions.GetAll() {
@@ -201,6 +222,10 @@ func (b *Broker) obey(c *conn, packet []byte) error {
 	case packets.Puback, packets.Pubrec, packets.Pubcomp:
 		c.acked(pk)
 		return nil
+	case packets.Subscribe:
+		if ids := pk.Properties.SubscriptionIdentifier; len(ids) > 1 || len(ids) == 1 && ids[0] == 0 {
+			return b.disconnect(c.client, packets.ErrProtocolViolation) // MQTT 5, 3.8.2.1.2
+		}
 	case packets.Disconnect:
 		if pk, err = b.farewell(c, pk); err != nil {
 			return err

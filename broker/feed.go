@@ -3,6 +3,7 @@ package broker
 import (
 	"errors"
 	"fmt"
+	"time"
 
 	"github.com/cockroachdb/pebble"
 	mqtt "github.com/mochi-mqtt/server/v2"
@@ -13,6 +14,8 @@ const (
 	// feedMessages and feedBytes are how much is read from the disk at once.
 	feedMessages = 512
 	feedBytes    = 1 << 20
+	// readPause is how long one waits after a failure to read.
+	readPause = time.Second
 )
 
 // feed has more read from the disk, where there is more and room for it; o.mu is
@@ -71,106 +74,137 @@ func (o *outbox) eat(cl *mqtt.Client) {
 	for o.client == cl && o.hungry() {
 		session, after, upTo := o.number(), o.read, o.arrived
 		o.mu.Unlock()
-		found, reached, err := o.broker.store.deliveries(session, after, upTo)
+		p, err := o.broker.store.deliveries(session, after, upTo)
 		o.mu.Lock()
 		if o.client != cl || o.number() != session {
 			return
 		}
-		if errors.Is(err, errStoreDown) {
-			if !o.awaitStore() {
+		if err != nil {
+			if !errors.Is(err, errStoreDown) {
+				o.broker.seldom[readFailed].log(func(count int) {
+					o.broker.log.Error("cannot read what waits for a client", "client", o.id, "err", err, "count", count)
+				})
+			}
+			if !o.awaitStore(err) {
 				return
 			}
 			continue
 		}
-		if err != nil {
-			if o.broker.readFailed.now() {
-				o.broker.log.Error("cannot read what waits for a client", "client", o.id, "err", err, "count", o.broker.readFailed.count())
-			}
-			return
+		if o.read == after { // else memory was shortened meanwhile
+			o.take(p)
 		}
-		for _, d := range found {
-			o.take(d)
-		}
-		o.read = reached
-		o.pump()
 	}
 }
 
-// awaitStore waits for the end of an outage, and reports whether to go on; o.mu is
-// held, and not meanwhile.
-func (o *outbox) awaitStore() bool {
+// awaitStore waits for the end of an outage, or a little where reading failed, and
+// reports whether to go on; o.mu is held, and not meanwhile.
+func (o *outbox) awaitStore(err error) bool {
 	closed := o.client.Net.Conn.(*conn).closed
 	o.mu.Unlock()
 	defer o.mu.Lock()
-	return o.broker.store.flush(closed) == nil
-}
-
-// take puts a delivery that was read from the disk into memory; o.mu is held.
-func (o *outbox) take(d *delivery) {
-	c := o.client.Net.Conn.(*conn)
-	o.enter(d)
-	switch {
-	case d.id != 0:
-		o.know(d)
-	case !c.rights.mayRead(d.packet.TopicName): // the rules have changed
-		o.settle(d)
-		return
+	if errors.Is(err, errStoreDown) {
+		return o.broker.store.flush(closed) == nil
 	}
-	o.waiting = append(o.waiting, d)
+	select {
+	case <-closed:
+		return false
+	case <-time.After(readPause):
+		return true
+	}
 }
 
-// deliveries reads some of a session's after one message, up to another, and
-// returns up to which there are no more than these.
-func (st *store) deliveries(session, after, upTo uint64) (found []*delivery, reached uint64, err error) {
+// A portion is some of a session's deliveries, read from the disk.
+type portion struct {
+	found   []*delivery
+	settled map[uint64]deliveryRecord // by number: those without a message
+	reached uint64                    // there are no more up to here
+}
+
+// take puts what was read from the disk into memory; o.mu is held. What was
+// dropped meanwhile is not taken. A message that is not on disk was settled for
+// all sessions: a crash came before that was written for this one.
+func (o *outbox) take(p portion) {
+	dropped := func(number uint64, ph phase) bool { return ph == queued && number <= o.trimmed }
+	for _, d := range p.found {
+		if dropped(d.number, d.phase) {
+			continue
+		}
+		o.enter(d)
+		if d.id != 0 {
+			o.know(d)
+		}
+		o.waiting = append(o.waiting, d)
+	}
+	w := &edit{}
+	for number, r := range p.settled {
+		if !dropped(number, r.phase) {
+			o.forget(w, number, r)
+		}
+	}
+	if len(w.ops) > 0 {
+		o.broker.store.submit(w, true)
+	}
+	o.read = p.reached
+	o.pump()
+}
+
+// deliveries reads some of a session's after one message, up to another.
+func (st *store) deliveries(session, after, upTo uint64) (p portion, err error) {
 	db, err := st.acquire()
 	if err != nil {
-		return nil, 0, err
+		return p, err
 	}
 	defer st.free()
 	it, err := db.NewIter(&pebble.IterOptions{LowerBound: deliveryKey(session, after+1), UpperBound: deliveryKey(session, upTo+1)})
 	if err != nil {
-		return nil, 0, err
+		return p, err
 	}
 	defer func() { err = errors.Join(err, it.Close()) }()
-	size := 0
-	for it.First(); it.Valid() && len(found) < feedMessages && size < feedBytes; it.Next() {
+	n, size := 0, 0
+	p.reached = upTo
+	for it.First(); it.Valid(); it.Next() {
 		_, number, err := cutDeliveryKey(it.Key())
 		if err != nil {
-			return nil, 0, err
+			return p, err
 		}
-		d, err := readDelivery(db.Value, number, it.Value())
+		if n == feedMessages || size >= feedBytes {
+			p.reached = number - 1
+			break
+		}
+		r, err := decodeDelivery(it.Value())
+		if err == nil {
+			err = p.add(db.Value, number, r)
+		}
 		if err != nil {
-			return nil, 0, st.explain(fmt.Errorf("delivery %d of session %d: %w", number, session, err))
+			return p, st.explain(fmt.Errorf("delivery %d of session %d: %w", number, session, err))
 		}
-		found = append(found, d)
-		size += d.memory
+		n, size = n+1, size+packetCost+r.cost
 	}
-	reached = upTo
-	if it.Valid() {
-		reached = found[len(found)-1].number
-	}
-	return found, reached, it.Error()
+	return p, it.Error()
 }
 
-// readDelivery makes a delivery of its record and, unless the client has it, its
-// message.
-func readDelivery(get func(key []byte) ([]byte, error), number uint64, record []byte) (*delivery, error) {
-	r, err := decodeDelivery(record)
-	if err != nil {
-		return nil, err
-	}
+// add reads a delivery's message, unless the client has it.
+func (p *portion) add(get func(key []byte) ([]byte, error), number uint64, r deliveryRecord) error {
 	d := &delivery{number: number, phase: r.phase, id: r.id, memory: packetCost, stored: r.cost, committed: true, dup: r.phase == sent}
 	if r.phase != released {
 		value, err := get(numberKey(messagePrefix, number))
+		if errors.Is(err, pebble.ErrNotFound) {
+			if p.settled == nil {
+				p.settled = map[uint64]deliveryRecord{}
+			}
+			p.settled[number] = r
+			return nil
+		}
 		if err != nil {
-			return nil, err
+			return err
 		}
 		if d.packet, err = decodeMessage(value); err != nil {
-			return nil, err
+			return err
 		}
 		d.memory = cost(&d.packet)
 	}
 	d.packet.FixedHeader = packets.FixedHeader{Type: packets.Publish, Qos: r.qos, Retain: r.retain}
 	d.packet.Properties.SubscriptionIdentifier = r.filters
-	return d, nil
+	p.found = append(p.found, d)
+	return nil
 }

@@ -86,6 +86,15 @@ func (f *frames) rest() {
 	}
 }
 
+// held is how much memory, in bytes, the beginning of a packet takes while the
+// rest is waited for.
+func (f *frames) held() int {
+	if f.shared != nil {
+		return len(f.buf) // see rest
+	}
+	return cap(f.buf)
+}
+
 func (f *frames) giveBack() {
 	if f.shared != nil {
 		sharedBuffers.Put(f.shared)
@@ -102,8 +111,8 @@ func (f *frames) compact() {
 	n := copy(f.buf, f.buf[f.start:])
 	f.whole -= f.start
 	f.start, f.buf = 0, f.buf[:n]
-	if n == 0 && f.shared == nil && cap(f.buf) > smallBuffer {
-		f.buf = nil
+	if f.shared == nil && (n == 0 && cap(f.buf) > smallBuffer || n < smallBuffer && cap(f.buf) > sharedBuffer) {
+		f.buf = bytes.Clone(f.buf)
 	}
 }
 
@@ -172,8 +181,8 @@ func protocolLevel(body []byte) byte {
 }
 
 // wholeFilters reports whether each filter of an MQTT 5 SUBSCRIBE is followed by
-// its options. The library reads them past the end of the packet, and panics
-// (packets.go:959 in v2.7.9).
+// options that there are (3.8.3.1). The library takes any, reads them past the end
+// of the packet, and panics (packets.go:959 in v2.7.9).
 func wholeFilters(body []byte) bool {
 	if len(body) < 2 {
 		return false
@@ -182,8 +191,9 @@ func wholeFilters(body []byte) bool {
 	if size <= 0 || n > uint64(len(body)-2-size) {
 		return false
 	}
+	const reserved, retainHandling = 0xC0, 0x30
 	for rest := body[2+size+int(n):]; len(rest) > 0; rest = rest[1:] {
-		if _, rest = cutString(rest); len(rest) == 0 {
+		if _, rest = cutString(rest); len(rest) == 0 || rest[0]&reserved != 0 || rest[0]&retainHandling == retainHandling {
 			return false
 		}
 	}

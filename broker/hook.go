@@ -8,9 +8,6 @@ import (
 	"github.com/mochi-mqtt/server/v2/packets"
 )
 
-// maxSubscriptions is how many filters one client may subscribe to.
-const maxSubscriptions = 4096
-
 // leastConnack is the packet size that a client must take to be told the
 // broker's own limits.
 const leastConnack = 64
@@ -27,7 +24,7 @@ func (h *hook) ID() string { return "checkbus" }
 // Provides tells the library which methods to call.
 func (h *hook) Provides(method byte) bool {
 	switch method {
-	case mqtt.OnACLCheck, mqtt.OnPacketEncode, mqtt.OnSubscribe, mqtt.OnSubscribed, mqtt.OnUnsubscribed,
+	case mqtt.OnACLCheck, mqtt.OnPacketEncode, mqtt.OnSubscribe, mqtt.OnSubscribed, mqtt.OnUnsubscribe, mqtt.OnUnsubscribed,
 		mqtt.OnPacketProcessed, mqtt.OnRetainedExpired:
 		return true
 	}
@@ -57,10 +54,10 @@ func (h *hook) OnPacketEncode(cl *mqtt.Client, pk packets.Packet) packets.Packet
 		}
 	case packets.Suback, packets.Unsuback:
 		pk.Properties.User = nil // the library echoes the client's
-		for i, f := range c.granted {
+		for i, f := range c.answers {
 			pk.ReasonCodes[i] = f.Qos
 		}
-		c.granted = nil
+		c.answers = nil
 	case packets.Disconnect:
 		c.goodbye.Store(true)
 	}
@@ -71,17 +68,31 @@ func (h *hook) OnPacketEncode(cl *mqtt.Client, pk packets.Packet) packets.Packet
 // what they expect: not their own messages, and the retain flag as it was sent.
 func (h *hook) OnSubscribe(cl *mqtt.Client, pk packets.Packet) packets.Packet {
 	c := cl.Net.Conn.(*conn)
-	room := maxSubscriptions - cl.State.Subscriptions.Len()
+	others := cl.State.Subscriptions.Len()
+	fresh := map[string]bool{} // filters counted by now
 	for i := range pk.Filters {
 		f := &pk.Filters[i]
-		if i >= room || checkFilter(f.Filter) != nil || h.b.tooDeep(c, f.Filter) {
+		shared := mqtt.IsSharedFilter(f.Filter)
+		switch {
+		case checkFilter(f.Filter) != nil || h.b.tooDeep(c, f.Filter):
 			f.Filter = "" // the library refuses it
 			continue
+		case shared && (f.NoLocal || !mqtt.IsValidFilter(f.Filter, false)):
+			continue // the library refuses it
 		}
-		if c.bridge && !mqtt.IsSharedFilter(f.Filter) {
+		f.Filter = strings.Clone(f.Filter) // it would keep all of the packet
+		_, existed := cl.State.Subscriptions.Get(f.Filter)
+		if !existed && !fresh[f.Filter] {
+			if !h.b.keepFilter(c, f.Filter, others+len(fresh)) {
+				c.answer(i, packets.Subscription{Qos: c.noMoreFilters()})
+				f.Filter = ""
+				continue
+			}
+			fresh[f.Filter] = true
+		}
+		if c.bridge && !shared {
 			f.NoLocal, f.RetainAsPublished = true, true
 		}
-		_, existed := cl.State.Subscriptions.Get(f.Filter)
 		c.replay.ask(f, existed)
 		if isTopic(f.Filter) && !c.rights.mayRead(f.Filter) {
 			h.b.subscribe(c, i, *f)
@@ -122,10 +133,15 @@ func (b *Broker) subscribe(c *conn, i int, f packets.Subscription) {
 		atomic.AddInt64(&b.server.Info.Subscriptions, 1)
 	}
 	c.client.State.Subscriptions.Add(f.Filter, f)
-	if c.granted == nil {
-		c.granted = map[int]packets.Subscription{}
+	c.answer(i, f)
+}
+
+// answer has the SUBACK say f's QoS, or code, of the filter at place i.
+func (c *conn) answer(i int, f packets.Subscription) {
+	if c.answers == nil {
+		c.answers = map[int]packets.Subscription{}
 	}
-	c.granted[i] = f
+	c.answers[i] = f
 }
 
 // isTopic reports whether filter stands for that one topic.

@@ -36,6 +36,22 @@ func TestAConnectionTooManyIsCountedAndLoggedOnce(t *testing.T) {
 	g.counts(2, "connection refused, there are too many\"", func(s Stats) int64 { return s.Refused })
 }
 
+func TestSilentConnectionsKeepNobodyOut(t *testing.T) {
+	g := start(t, func(c *Config) { c.MaxConnections = 2 })
+	var silent []*mqtttest.Client
+	for range 2 + strangers {
+		silent = append(silent, mqtttest.Open(t, g.addr, mqtttest.Options{}))
+		if len(silent) == 1 {
+			eventually(t, "the first is there", func() bool { return g.count.connections.Load() == 1 })
+		}
+	}
+	g.dial(mqtttest.Options{ID: "client"}).Ping()
+	silent[0].Closed()
+	g.counts(1, "connection refused, there are too many\"", func(s Stats) int64 { return s.Refused })
+	silent[1].Send(mqtttest.Options{ID: "late"}.Encode())
+	silent[1].Next(mqtttest.CONNACK)
+}
+
 func TestAPacketTooLargeIsCountedAndLoggedOnce(t *testing.T) {
 	for name, dial := range map[string]func(*gateway) *mqtttest.Client{
 		"TCP": func(g *gateway) *mqtttest.Client { return g.dial(mqtttest.Options{ID: "p"}) },

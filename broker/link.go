@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"slices"
 	"sync"
 	"time"
 
@@ -20,18 +21,47 @@ const linkBuffer = 32 << 10
 // how packets look, and nothing of what they do. One goroutine may read, and
 // any may write.
 type mqttLink struct {
-	nc       net.Conn
+	nc       *patientConn
 	in       *bufio.Reader
 	version  byte          // 4 or 5
 	maxIn    int           // the largest packet taken, in bytes
 	maxOut   int           // the largest that the server takes, in bytes
-	patience time.Duration // how long the server may say nothing, or not read; 0 is for ever
+	patience time.Duration // of nc, once connected
 
 	mu  sync.Mutex
 	out *bufio.Writer
 }
 
-func newMQTTLink(nc net.Conn, version byte, maxIn int, patience time.Duration) *mqttLink {
+// A patientConn is a connection that may take any time as long as it moves.
+type patientConn struct {
+	net.Conn
+	patience time.Duration // how long the peer may say nothing, or not read; 0 is for ever
+}
+
+func (c *patientConn) Read(p []byte) (int, error) {
+	if c.patience > 0 {
+		_ = c.SetReadDeadline(time.Now().Add(c.patience)) // an error shows when reading
+	}
+	return c.Conn.Read(p)
+}
+
+func (c *patientConn) Write(p []byte) (written int, err error) {
+	for part := range slices.Chunk(p, linkBuffer) {
+		if c.patience > 0 {
+			_ = c.SetWriteDeadline(time.Now().Add(c.patience)) // an error shows when writing
+		}
+		n, err := c.Conn.Write(part)
+		if written += n; err != nil {
+			return written, err
+		}
+	}
+	return written, nil
+}
+
+// newMQTTLink makes a link of a connection to a server. patience is how long the
+// server may then say nothing, or not read; 0 is for ever.
+func newMQTTLink(conn net.Conn, version byte, maxIn int, patience time.Duration) *mqttLink {
+	nc := &patientConn{Conn: conn}
 	return &mqttLink{
 		nc:       nc,
 		in:       bufio.NewReaderSize(nc, linkBuffer),
@@ -58,7 +88,7 @@ func (e connackError) Error() string {
 }
 
 // connect sends a CONNECT, whose protocol version is that of the link, with the
-// bridge bit or not, and waits for the CONNACK.
+// bridge bit or not, and waits for the CONNACK, for 10 s in all.
 func (l *mqttLink) connect(pk packets.Packet) (connack packets.Packet, err error) {
 	pk.FixedHeader.Type = packets.Connect
 	pk.Connect.ProtocolName = []byte("MQTT")
@@ -80,15 +110,13 @@ func (l *mqttLink) connect(pk packets.Packet) (connack packets.Packet, err error
 	if size := connack.Properties.MaximumPacketSize; size > 0 {
 		l.maxOut = int(min(size, mostPacket))
 	}
+	l.nc.patience = l.patience
 	return connack, l.nc.SetDeadline(time.Time{})
 }
 
 // read returns the next packet that the server sends. Its slices are the
 // packet's own.
 func (l *mqttLink) read() (packets.Packet, error) {
-	if l.patience > 0 && l.in.Buffered() == 0 {
-		_ = l.nc.SetReadDeadline(time.Now().Add(l.patience)) // an error shows when reading
-	}
 	pk := packets.Packet{ProtocolVersion: l.version}
 	first, err := l.in.ReadByte()
 	if err != nil {
@@ -158,7 +186,6 @@ func (l *mqttLink) write(pk *packets.Packet) error {
 	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	l.arm()
 	_, err := l.out.Write(b.Bytes())
 	return err
 }
@@ -167,15 +194,7 @@ func (l *mqttLink) write(pk *packets.Packet) error {
 func (l *mqttLink) flush() error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	l.arm()
 	return l.out.Flush()
-}
-
-// arm begins a time limit for writing; l.mu is held.
-func (l *mqttLink) arm() {
-	if l.patience > 0 {
-		_ = l.nc.SetWriteDeadline(time.Now().Add(l.patience)) // an error shows when writing
-	}
 }
 
 func encodeToServer(pk *packets.Packet, b *bytes.Buffer) error {

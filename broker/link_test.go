@@ -3,8 +3,12 @@ package broker
 import (
 	"bytes"
 	"errors"
+	"io"
 	"net"
+	"os"
+	"slices"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/mochi-mqtt/server/v2/packets"
@@ -59,6 +63,56 @@ func TestARefusalToConnectSaysWhy(t *testing.T) {
 			}
 		})
 	}
+}
+
+func TestASilentServerIsGivenUpSoon(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		ours, theirs := net.Pipe()
+		go func() { _, _ = io.Copy(io.Discard, theirs) }()
+		began := time.Now()
+		_, err := newMQTTLink(ours, 5, 1000, time.Hour).connect(packets.Packet{ProtocolVersion: 5})
+		if took := time.Since(began); err == nil || took != dialTimeout {
+			t.Errorf("error %v after %v", err, took)
+		}
+		_ = ours.Close()
+	})
+}
+
+// However long a packet takes in all, one that moves is waited for.
+func TestALinkIsPatientWithASlowServer(t *testing.T) {
+	const patience = time.Minute
+	large := packets.Packet{FixedHeader: packets.FixedHeader{Type: packets.Publish}, ProtocolVersion: 5, TopicName: "a", Payload: make([]byte, 10*linkBuffer)}
+	synctest.Test(t, func(t *testing.T) {
+		ours, theirs := net.Pipe()
+		l := newMQTTLink(ours, 5, mostPacket, patience)
+		go func() {
+			_, _ = theirs.Read(make([]byte, 1000))
+			_, _ = theirs.Write([]byte{0x20, 3, 0, 0, 0})
+			var b bytes.Buffer
+			_ = encodeToServer(&large, &b)
+			for part := range slices.Chunk(b.Bytes(), linkBuffer) {
+				time.Sleep(patience / 2)
+				_, _ = theirs.Write(part)
+			}
+			for err := error(nil); err == nil; _, err = io.ReadFull(theirs, make([]byte, linkBuffer)) {
+				time.Sleep(patience / 2)
+			}
+		}()
+		if _, err := l.connect(packets.Packet{ProtocolVersion: 5}); err != nil {
+			t.Fatal(err)
+		}
+		if pk, err := l.read(); err != nil || len(pk.Payload) != len(large.Payload) {
+			t.Errorf("read %d bytes, %v", len(pk.Payload), err)
+		}
+		if err := errors.Join(l.write(&large), l.flush()); err != nil {
+			t.Errorf("write: %v", err)
+		}
+		began := time.Now()
+		if _, err := l.read(); !errors.Is(err, os.ErrDeadlineExceeded) || time.Since(began) != patience {
+			t.Errorf("error %v after %v of silence", err, time.Since(began))
+		}
+		_ = ours.Close()
+	})
 }
 
 func FuzzReadFromServer(f *testing.F) {

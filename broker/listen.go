@@ -18,7 +18,8 @@ import (
 
 const (
 	// strangers is how many connections beyond max_connections may be open
-	// while they have not said CONNECT, or to be told that there is no room.
+	// while they have not said CONNECT, or to be told that there is no room. See
+	// makeRoom.
 	strangers = 256
 	// The pause after a failed accept, as when file descriptors run out.
 	leastPause = 5 * time.Millisecond
@@ -151,9 +152,9 @@ func (b *Broker) acceptFrom(ln *listener) {
 		}
 		if err != nil {
 			ln.failure.Store(&err)
-			if b.acceptFailed.now() {
-				b.log.Error("cannot accept connections", "address", ln.Addr().String(), "err", err, "count", b.acceptFailed.count())
-			}
+			b.seldom[acceptFailed].log(func(count int) {
+				b.log.Error("cannot accept connections", "address", ln.Addr().String(), "err", err, "count", count)
+			})
 			select {
 			case <-time.After(pause):
 			case <-b.stopping:
@@ -163,7 +164,7 @@ func (b *Broker) acceptFrom(ln *listener) {
 		}
 		pause = leastPause
 		ln.failure.Store(nil)
-		if b.count.connections.Load() >= int64(b.cfg.MaxConnections+strangers) {
+		if b.count.connections.Load() >= int64(b.cfg.MaxConnections+strangers) && !b.makeRoom() {
 			b.crowded(nc.RemoteAddr().String())
 			_ = nc.Close()
 			continue
@@ -197,6 +198,9 @@ func (b *Broker) serve(c *conn) {
 
 // conclude ends a connection, for the reason err.
 func (b *Broker) conclude(c *conn, err error) {
+	if why := c.evicted.Load(); why != nil {
+		err = *why
+	}
 	b.log.Debug("client disconnected", "client", c.name(), "remote", c.RemoteAddr(), "err", err)
 	if c.client != nil {
 		c.client.Stop(err)
@@ -204,6 +208,9 @@ func (b *Broker) conclude(c *conn, err error) {
 	if c.admitted {
 		atomic.AddInt64(&b.server.Info.ClientsConnected, -1)
 	}
+	c.in = frames{} // a session that stays keeps c
+	c.hold(0, false)
+	b.keepNone(&c.aliases)
 	code := reasonFor(err)
 	if b.ending() {
 		code = packets.ErrServerShuttingDown
@@ -214,8 +221,9 @@ func (b *Broker) conclude(c *conn, err error) {
 	c.senders.Wait()
 	b.detach(c)
 	c.finish(code)
-	if errors.Is(c.failed, errSlow) && b.slowed.now() {
-		b.log.Warn("client closed", "client", c.name(), "err", errSlow, "count", b.slowed.count())
+	if errors.Is(c.failed, errSlow) {
+		client := c.name()
+		b.seldom[clientSlow].log(func(count int) { b.log.Warn("client closed", "client", client, "err", errSlow, "count", count) })
 	}
 }
 
@@ -226,11 +234,23 @@ func (b *Broker) track(c *conn, open bool) {
 	if open {
 		b.conns[c] = struct{}{}
 		b.count.sockets.Add(1)
+		if !c.listener.bridge {
+			c.place = b.strangers.PushBack(c)
+		}
 	} else {
 		delete(b.conns, c)
+		b.noStranger(c)
 	}
 	if b.ending() {
 		_ = c.Close()
+	}
+}
+
+// noStranger takes c from those that are not let in yet; b.mu is held.
+func (b *Broker) noStranger(c *conn) {
+	if c.place != nil {
+		b.strangers.Remove(c.place)
+		c.place = nil
 	}
 }
 
@@ -240,10 +260,10 @@ func (b *Broker) guard(c *conn, f func(*conn) error) (err error) {
 	defer func() {
 		if r := recover(); r != nil {
 			b.count.panics.Add(1)
-			if b.panicked.now() {
-				b.log.Error("a connection ended in a panic", "client", c.name(), "remote", c.RemoteAddr().String(),
-					"panic", r, "stack", string(debug.Stack()), "count", b.panicked.count())
-			}
+			client, remote, stack := c.name(), c.RemoteAddr().String(), string(debug.Stack())
+			b.seldom[panicked].log(func(count int) {
+				b.log.Error("a connection ended in a panic", "client", client, "remote", remote, "panic", r, "stack", stack, "count", count)
+			})
 			err = packets.ErrUnspecifiedError
 		}
 	}()

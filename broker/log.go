@@ -28,30 +28,76 @@ func (h libraryLog) WithGroup(name string) slog.Handler {
 	return libraryLog{h.Handler.WithGroup(name)}
 }
 
-// seldom says when something that clients can cause may be logged: once a
-// minute at most, and then how often it happened since the last time.
+// What clients can cause is logged now and then only: of each kind a line, and
+// what comes within a minute after it with the next.
+const (
+	acceptFailed = iota
+	handshakeFailed
+	proxyRefused
+	connectionRefused
+	addressRefused
+	connectLate
+	loginRefused
+	packetRefused
+	partialRefused
+	keepRefused
+	tooManyUnacknowledged
+	topicRefused
+	retainRefused
+	rateExceeded
+	clientSlow
+	queueFull
+	sessionsFull
+	pathEnded
+	readFailed
+	panicked
+	kindsOfLines
+)
+
+// lines are those of each kind.
+type lines [kindsOfLines]seldom
+
+// flushLines logs what is not logged yet of kinds whose last line is a minute old,
+// or all.
+func (b *Broker) flushLines(all bool) {
+	for i := range b.seldom {
+		b.seldom[i].flush(all)
+	}
+	for _, br := range b.bridges {
+		br.refused.flush(all)
+	}
+}
+
+// A seldom logs something that may happen often: the first time at once, and then
+// once a minute at most.
 type seldom struct {
 	mu    sync.Mutex
-	last  time.Time
-	times int
+	last  time.Time       // of the last line; zero is none
+	times int             // since then
+	line  func(count int) // logs the latest time; nil when there was none since
 }
 
-func (s *seldom) now() bool {
+// log has line log what happened just now, at once or later, and how often it
+// happened since the line before. It is not called where more of the same comes
+// meanwhile.
+func (s *seldom) log(line func(count int)) {
 	s.mu.Lock()
-	defer s.mu.Unlock()
 	s.times++
-	if !s.last.IsZero() && time.Since(s.last) < time.Minute {
-		return false
-	}
-	s.last = time.Now()
-	return true
+	s.line = line
+	s.mu.Unlock()
+	s.flush(false)
 }
 
-// count is how often it happened since the last count.
-func (s *seldom) count() int {
+// flush logs what is not logged yet, if it is due or must.
+func (s *seldom) flush(must bool) {
 	s.mu.Lock()
-	defer s.mu.Unlock()
-	n := s.times
-	s.times = 0
-	return n
+	line, count := s.line, s.times
+	due := line != nil && (must || s.last.IsZero() || time.Since(s.last) >= time.Minute)
+	if due {
+		s.last, s.times, s.line = time.Now(), 0, nil
+	}
+	s.mu.Unlock()
+	if due {
+		line(count)
+	}
 }

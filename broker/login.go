@@ -13,6 +13,9 @@ import (
 // before it has to wait, see Attempts.
 const loginAttempts = 10
 
+// longestClientID is the longest client identifier, in bytes. Sessions keep theirs.
+const longestClientID = 4 << 10
+
 // A refusal is why a client is not let in, as its CONNACK says it.
 type refusal struct {
 	v5 packets.Code
@@ -25,7 +28,9 @@ var (
 	refuseCertificate = &refusal{packets.Code{Code: 0x86, Reason: "the client certificate names no user"}, refusePassword.v3}
 	refuseTooOften    = &refusal{packets.ErrConnectionRateExceeded, packets.Err3ServerUnavailable.Code}
 	refuseWill        = &refusal{packets.ErrTopicNameInvalid, packets.Err3NotAuthorized.Code}
-	refuseReserved    = &refusal{packets.ErrClientIdentifierNotValid, packets.Err3ClientIdentifierNotValid.Code}
+	refuseFull        = &refusal{packets.ErrQuotaExceeded, packets.Err3ServerUnavailable.Code}
+	refuseMethod      = &refusal{packets.ErrBadAuthenticationMethod, packets.Err3NotAuthorized.Code}
+	refuseIdentifier  = &refusal{packets.ErrClientIdentifierNotValid, packets.Err3ClientIdentifierNotValid.Code}
 	refuseBusy        = &refusal{packets.ErrServerBusy, packets.Err3ServerUnavailable.Code}
 	refuseItself      = &refusal{packets.Code{Code: packets.ErrClientIdentifierNotValid.Code, Reason: "the gateway subscribes to itself"}, packets.Err3ClientIdentifierNotValid.Code}
 )
@@ -42,8 +47,11 @@ func (b *Broker) login(c *conn, client string, pk packets.Packet) *refusal {
 	if c.listener.bridge {
 		return nil
 	}
-	if strings.HasPrefix(client, bridgePrefix) {
-		return refuseReserved
+	if pk.Properties.AuthenticationMethod != "" {
+		return refuseMethod // MQTT 5, 4.12
+	}
+	if strings.HasPrefix(client, bridgePrefix) || len(client) > longestClientID {
+		return refuseIdentifier
 	}
 	if b.outside != nil && client == b.outside.membership.ClientID {
 		return refuseItself // else each message would come back for ever
@@ -119,9 +127,9 @@ func (b *Broker) refuse(c *conn, why *refusal, user string) {
 // noteRefusal counts a login that is refused, and logs it seldom.
 func (b *Broker) noteRefusal(why *refusal, user, client, remote string) {
 	b.count.unauthorized.Add(1)
-	if b.loginRefused.now() {
-		b.log.Warn("login refused", "user", user, "client", client, "remote", remote, "reason", why.v5.Reason, "count", b.loginRefused.count())
-	}
+	b.seldom[loginRefused].log(func(count int) {
+		b.log.Warn("login refused", "user", user, "client", client, "remote", remote, "reason", why.v5.Reason, "count", count)
+	})
 }
 
 // tell puts the refusal into a CONNACK.

@@ -8,8 +8,6 @@ import (
 	"time"
 
 	"checkbus/internal/mqtttest"
-
-	"github.com/mochi-mqtt/server/v2/packets"
 )
 
 // These tests defend what the broker mends in the library, version 2.7.9. Each
@@ -251,17 +249,6 @@ func TestWrongFiltersAreRefused(t *testing.T) {
 		if code := old.Subscribe(filter, 1); code != min(want, 0x80) {
 			t.Errorf("3.1.1: %.20q was answered %#x, want %#x", filter, code, want)
 		}
-	}
-}
-
-func TestSubscriptionsOfAClientAreBounded(t *testing.T) {
-	g := start(t)
-	c := g.dial(mqtttest.Options{ID: "c"})
-	for i := range maxSubscriptions {
-		g.server.Clients.GetAll()["c"].State.Subscriptions.Add(fmt.Sprint(i), packets.Subscription{})
-	}
-	if code := c.Subscribe("one/more", 1); code != 0x80 {
-		t.Errorf("answered %#x", code)
 	}
 }
 

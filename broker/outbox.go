@@ -87,6 +87,8 @@ type outbox struct {
 	trimmed uint64 // what waits up to here was dropped
 	disk    int64  // bytes of messages
 	feeding bool   // a goroutine reads from the disk
+	// unwritten counts connections that are over and of which not all is on disk.
+	unwritten atomic.Int32
 }
 
 // number is that of a session that is stored, or 0.
@@ -224,7 +226,7 @@ func (o *outbox) pump() {
 		case d.id != 0:
 			o.fly(d)
 			o.transmit(d)
-		case expired(&d.packet):
+		case expired(&d.packet), !o.mayRead(d):
 			o.settle(d)
 		case o.number() == 0:
 			o.assign(d)
@@ -253,6 +255,12 @@ func (o *outbox) pump() {
 // 3.3.2.3.3).
 func expired(pk *packets.Packet) bool { return pk.Expiry > 0 && pk.Expiry <= time.Now().Unix() }
 
+// mayRead reports whether the client may still have a message that waited for it;
+// o.mu is held.
+func (o *outbox) mayRead(d *delivery) bool {
+	return o.client.Net.Conn.(*conn).rights.mayRead(d.packet.TopicName)
+}
+
 // transmitAll sends deliveries whose identifiers are on disk now.
 func (o *outbox) transmitAll(ds []*delivery) {
 	o.mu.Lock()
@@ -262,13 +270,14 @@ func (o *outbox) transmitAll(ds []*delivery) {
 			o.transmit(d)
 		}
 	}
+	o.pump() // one that is too large for the client has made room
 }
 
 // acked ends a delivery: with a PUBACK, a PUBCOMP, or a PUBREC that refuses it.
 func (o *outbox) acked(id uint16) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	if d := o.byID[id]; d != nil && d.inFlight {
+	if d := o.byID[id]; d != nil && d.inFlight && d.committed {
 		o.settle(d)
 		o.pump()
 	}
@@ -280,7 +289,7 @@ func (o *outbox) received(id uint16, version byte) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	d := o.byID[id]
-	if d == nil || !d.inFlight {
+	if d == nil || !d.inFlight || !d.committed {
 		var code byte
 		if version == 5 {
 			code = packets.ErrPacketIdentifierNotFound.Code

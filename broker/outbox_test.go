@@ -16,6 +16,11 @@ func (g *gateway) leave(id, filter string) {
 	c := g.dial(persistent(id, true))
 	c.Subscribe(filter, 1)
 	c.Disconnect()
+	eventually(g.t, id+" is away", func() bool {
+		g.Broker.mu.Lock()
+		defer g.Broker.mu.Unlock()
+		return g.sessions[id].refs == 0
+	})
 }
 
 // kept is what is kept in memory for all sessions, as the outboxes together say

@@ -60,6 +60,18 @@ func joinParents(subs map[string]packets.Subscription) {
 	}
 }
 
+// OnUnsubscribe comes before a client's subscriptions are ended.
+func (h *hook) OnUnsubscribe(cl *mqtt.Client, pk packets.Packet) packets.Packet {
+	own := &cl.Net.Conn.(*conn).session.filters
+	for _, f := range pk.Filters {
+		if _, has := cl.State.Subscriptions.Get(f.Filter); has {
+			cl.State.Subscriptions.Delete(f.Filter) // it may be named twice
+			h.b.mustKeep(own, -costOf(f.Filter))
+		}
+	}
+	return pk
+}
+
 // OnUnsubscribed comes when a client's subscriptions have ended, before an
 // UNSUBACK.
 func (h *hook) OnUnsubscribed(cl *mqtt.Client, pk packets.Packet) {

@@ -90,8 +90,8 @@ func (b *Broker) sendPath(c *conn, sub packets.Subscription, out *packets.Packet
 // notBridged counts a message that is kept from a bridge, and says so.
 func (b *Broker) notBridged(client, topic string) {
 	b.count.notBridged.Add(1)
-	if b.pathEnded.now() {
+	b.seldom[pathEnded].log(func(count int) {
 		b.log.Warn("not passed on to a bridge, for fear of a loop: it came from another one; let both speak MQTT 5",
-			"client", client, "topic", topic)
-	}
+			"client", client, "topic", topic, "count", count)
+	})
 }

@@ -17,8 +17,11 @@ func (b *Broker) startStoring(s *session) {
 	b.stored.Add(1)
 }
 
-// endOutbox forgets what waits for a session that is over.
+// endOutbox forgets what waits for a session that is over. What is being stored
+// for it goes to the disk before, or not at all.
 func (b *Broker) endOutbox(s *session) {
+	b.storing.Lock()
+	defer b.storing.Unlock()
 	number := s.out.end()
 	if number == 0 {
 		return
@@ -75,9 +78,11 @@ func (b *Broker) storeSubscriptions(c *conn, filters []packets.Subscription, cod
 	}
 	w := &edit{isNew: true}
 	for i, f := range filters {
-		if granted, ok := c.granted[i]; ok {
-			f = granted
-		} else if codes[i] >= packets.ErrUnspecifiedError.Code {
+		code := codes[i]
+		if answer, ok := c.answers[i]; ok {
+			f, code = answer, answer.Qos
+		}
+		if code >= packets.ErrUnspecifiedError.Code {
 			continue
 		}
 		w.set(subscriptionKey(number, f.Filter), encodeSubscription(&f))

@@ -19,9 +19,10 @@ type proxied struct {
 }
 
 func (p *proxied) Read(b []byte) (int, error) {
-	if p.r.Buffered() > 0 {
+	if p.r != nil && p.r.Buffered() > 0 {
 		return p.r.Read(b)
 	}
+	p.r = nil
 	return p.Conn.Read(b)
 }
 
@@ -43,9 +44,7 @@ func (c *conn) unproxy() error {
 	if source, ok := header.SourceAddr.(*net.TCPAddr); ok && !header.Command.IsLocal() {
 		p.from = source
 	}
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	c.Conn = p
+	c.wrap(p)
 	return nil
 }
 

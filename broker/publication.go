@@ -23,8 +23,10 @@ type publication struct {
 	// says is about its subscribers alone.
 	accepted bool
 	// kept is what was retained instead of before, both without a payload for
-	// nothing; nil where neither was.
+	// nothing; nil where neither was. next is the one that took its place while it
+	// was on its way.
 	kept, before *packets.Packet
+	next         *publication
 }
 
 // answer is what the publisher is told.
@@ -90,6 +92,9 @@ func (b *Broker) storePublication(in *inbound, f *fanout) {
 		p.err = err
 		b.finisher.add(task{publication: p})
 	}
+	if !p.accepted && in.repeats() {
+		w.behind = in.conn.refused
+	}
 	b.behind(in).Add(1)
 	b.finisher.pending.Add(1)
 	b.storing.Lock()
@@ -100,6 +105,10 @@ func (b *Broker) storePublication(in *inbound, f *fanout) {
 			p.partial = fmt.Errorf("%w: %w", checks.ErrPartial, err)
 		}
 		p.kept = b.retainedOn(f.packet.TopicName)
+		if last := b.keeping[f.packet.TopicName]; last != nil {
+			last.next = p
+		}
+		b.keeping[f.packet.TopicName] = p
 		f.to = b.routesOf(f.packet.TopicName)
 	}
 	b.address(p, w, f.to)
@@ -195,18 +204,29 @@ func (b *Broker) arrive(p *publication) {
 		b.level()
 		b.relieve()
 	}
-	if p.err != nil && p.kept != nil {
-		b.unretain(p)
+	if p.kept != nil {
+		b.endKeeping(p)
 	}
 	b.behind(p.in).Add(-1)
 }
 
-// unretain puts back what was retained before a publication that was refused,
-// unless there is something newer.
-func (b *Broker) unretain(p *publication) {
+// endKeeping ends the way of a publication that was retained. If it was refused, what
+// was retained before is put back, unless there is something newer, which then
+// has that before it.
+func (b *Broker) endKeeping(p *publication) {
 	b.storing.Lock()
 	defer b.storing.Unlock()
-	if b.retainedOn(p.packet.TopicName).Created != p.kept.Created {
+	topic := p.packet.TopicName
+	if b.keeping[topic] == p {
+		delete(b.keeping, topic)
+	}
+	if p.err == nil {
+		return
+	}
+	if p.next != nil && p.next.before.Created == p.kept.Created {
+		p.next.before = p.before
+	}
+	if b.retainedOn(topic).Created != p.kept.Created {
 		return
 	}
 	w := &edit{}
@@ -247,9 +267,8 @@ func (o *outbox) arrive(t *target, p *publication) {
 		d.committed = true
 		if d.inFlight {
 			o.transmit(d)
-		} else {
-			o.pump()
 		}
+		o.pump()
 	default: // its connection ended before it was sent; the next reads it from the disk
 		o.feed()
 	}

@@ -1,8 +1,10 @@
 package broker
 
 import (
+	"errors"
 	"fmt"
 	"strings"
+	"sync/atomic"
 
 	"checkbus/checks"
 
@@ -45,6 +47,7 @@ func (b *Broker) publish(c *conn, pk packets.Packet) error {
 		b.count.redelivered.Add(1)
 		return nil
 	case tooMany:
+		b.exceeded(c)
 		return b.disconnect(c.client, packets.ErrReceiveMaximum)
 	}
 	if looped {
@@ -80,7 +83,11 @@ func (b *Broker) resolve(c *conn, pk *packets.Packet) packets.Code {
 		return code
 	}
 	if pk.Properties.TopicAliasFlag {
-		pk.TopicName = c.client.State.TopicAliases.Inbound.Set(pk.Properties.TopicAlias, pk.TopicName)
+		if !b.keepAlias(c, pk.Properties.TopicAlias, pk.TopicName) {
+			return packets.ErrQuotaExceeded
+		}
+		// The topic would keep all of the packet.
+		pk.TopicName = c.client.State.TopicAliases.Inbound.Set(pk.Properties.TopicAlias, strings.Clone(pk.TopicName))
 		pk.Properties.TopicAlias, pk.Properties.TopicAliasFlag = 0, false
 		if pk.TopicName == "" {
 			return packets.ErrProtocolViolationNoTopic // MQTT 5, 3.3.4
@@ -102,11 +109,37 @@ func (b *Broker) route(in *inbound, r rights, m Message) {
 		if results && b.denied != nil {
 			b.denied(m)
 		}
+	case results && in.repeats() && in.conn.refused.Load():
+		b.settleNow(in, errBehind)
 	case results:
 		b.finisher.pending.Add(1)
-		b.accept(m, func(err error) { b.finisher.add(task{in: in, err: err}) })
+		b.accept(m, b.verdict(in))
 	default:
 		b.deliver(in)
+	}
+}
+
+// errBehind: what the client is to send again comes first.
+var errBehind = errors.New("behind a message that was not taken")
+
+// repeats reports whether in is refused by ending its client's connection, as MQTT
+// 3.1.1 has no answer for that. The client then sends it again, and all after it,
+// which is not taken before lest it overtake.
+func (in *inbound) repeats() bool {
+	return in.conn != nil && in.version < 5 && in.packet.FixedHeader.Qos > 0
+}
+
+// verdict returns what accept is to call for in.
+func (b *Broker) verdict(in *inbound) func(error) {
+	var refused *atomic.Bool
+	if in.repeats() {
+		refused = in.conn.refused
+	}
+	return func(err error) {
+		if refused != nil && answerTo(err, in.version).hangUp {
+			refused.Store(true)
+		}
+		b.finisher.add(task{in: in, err: err})
 	}
 }
 
@@ -150,7 +183,7 @@ func (b *Broker) isResult(topic string) bool {
 }
 
 // endExchange answers a PUBREL (MQTT 5, 4.3.3). That the packet identifier is free
-// is on disk before the client uses it again.
+// is on disk before the client uses it again, also when it asks a second time.
 func (b *Broker) endExchange(c *conn, id uint16) {
 	known := c.session.released(id)
 	var code byte
@@ -161,7 +194,7 @@ func (b *Broker) endExchange(c *conn, id uint16) {
 		_, _ = c.Write(appendAck(nil, packets.Pubcomp, id, code, "")) // an error ends the connection by itself
 	}
 	number := c.session.out.number()
-	if !known || number == 0 {
+	if number == 0 {
 		answer()
 		return
 	}

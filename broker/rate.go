@@ -42,9 +42,9 @@ func (b *Broker) slow(c *conn) {
 		return
 	}
 	b.count.slowedByRate.Add(1)
-	if b.rateExceeded.now() {
-		b.log.Warn("client slowed, it sends too fast", "client", c.name(), "remote", c.RemoteAddr().String(), "max_rate", b.cfg.MaxRate, "count", b.rateExceeded.count())
-	}
+	b.seldom[rateExceeded].log(func(count int) {
+		b.log.Warn("client slowed, it sends too fast", "client", c.name(), "remote", c.RemoteAddr().String(), "max_rate", b.cfg.MaxRate, "count", count)
+	})
 	timer := time.NewTimer(hold)
 	defer timer.Stop()
 	select {

@@ -138,6 +138,7 @@ func (r restorer) subscriptions() error {
 			atomic.AddInt64(&r.broker.server.Info.Subscriptions, 1)
 		}
 		cl.State.Subscriptions.Add(sub.Filter, sub)
+		r.broker.mustKeep(&cl.Net.Conn.(*conn).session.filters, costOf(sub.Filter))
 		r.broker.withParent(cl.ID, sub)
 		return nil
 	})

@@ -42,6 +42,8 @@ func (o *outbox) detach(cl *mqtt.Client) {
 		return
 	}
 	o.clear()
+	o.unwritten.Add(1)
+	o.broker.store.submit(&edit{done: func(error) { o.unwritten.Add(-1) }}, true)
 }
 
 // land puts what is in flight back to the front of what waits, in order; o.mu is

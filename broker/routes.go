@@ -3,6 +3,7 @@ package broker
 import (
 	"maps"
 	"slices"
+	"strings"
 	"sync"
 
 	"github.com/mochi-mqtt/server/v2/packets"
@@ -60,7 +61,7 @@ func (r *routes) remember(topic string, found []route, age int) {
 	if r.count+len(found) >= mostRoutes || r.byTopic == nil {
 		r.byTopic, r.count = map[string][]route{}, 0
 	}
-	r.byTopic[topic] = found
+	r.byTopic[strings.Clone(topic)] = found // it would keep all of the packet
 	r.count += max(1, len(found))
 }
 

@@ -2,7 +2,6 @@ package broker
 
 import (
 	"encoding/binary"
-	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -33,6 +32,7 @@ type session struct {
 	user string        // whose it is; empty is anonymous; of who has the turn
 
 	out     outbox
+	filters atomic.Int64 // bytes, see keep
 	storing atomic.Int32 // its publishes that go to disk before they go on
 
 	// Under Broker.mu. The latter four are about a client that is away.
@@ -47,6 +47,7 @@ type session struct {
 	deaf     bool                // conn is hung up, and gets no more acknowledgements
 	lasting  bool                // the session outlives conn
 	life     int                 // grows with each clean start
+	refused  *atomic.Bool        // a publish, of conn or one before it, see inbound.repeats
 	queue    []*inbound          // QoS 1 and 2 without an answer, in order of arrival
 	open     map[uint16]*inbound // those of this life, by packet identifier
 	received map[uint16]uint64   // QoS 2 answered and not released, their marks
@@ -83,17 +84,16 @@ type inbound struct {
 }
 
 // mark is a fingerprint by which a redelivery is known: clients send the same
-// message with the same packet identifier.
+// message with the same packet identifier, which is in the lowest 16 bits.
 func mark(pk *packets.Packet) uint64 {
 	var d xxhash.Digest
 	d.Reset()
-	var head [4]byte
-	binary.BigEndian.PutUint16(head[:], pk.PacketID)
-	binary.BigEndian.PutUint16(head[2:], uint16(len(pk.TopicName)))
-	_, _ = d.Write(head[:])
+	var length [2]byte
+	binary.BigEndian.PutUint16(length[:], uint16(len(pk.TopicName)))
+	_, _ = d.Write(length[:])
 	_, _ = d.WriteString(pk.TopicName)
 	_, _ = d.Write(pk.Payload)
-	return d.Sum64()
+	return d.Sum64()<<16 | uint64(pk.PacketID)
 }
 
 // attach makes c the session's connection. clean begins a new life; lasting says
@@ -105,6 +105,10 @@ func (s *session) attach(c *conn, clean, lasting bool) {
 	if clean {
 		s.renew()
 	}
+	if s.refused == nil || len(s.queue) == 0 {
+		s.refused = new(atomic.Bool)
+	}
+	c.refused = s.refused
 }
 
 // leave ends c's part in the session; over ends the session's life with it.
@@ -150,7 +154,7 @@ func (s *session) wait(in *inbound) bool {
 
 // knowsReceiveMaximum reports whether the client was told how much it may send:
 // in MQTT 5, but a bridge passes on what another broker sends, which may not know.
-func (c *conn) knowsReceiveMaximum() bool { return c.version == 5 && !c.listener.bridge }
+func (c *conn) knowsReceiveMaximum() bool { return c.version == 5 && !c.bridge && !c.listener.bridge }
 
 // An outcome says what to do with a publish that arrived.
 type outcome uint8
@@ -196,8 +200,7 @@ func (s *session) knows(in *inbound) bool {
 	} else if before, ok := s.received[id]; ok {
 		// A client that lost its state uses an identifier anew without having
 		// released it: that is another message, as in Mosquitto.
-		again = dup || before == in.mark
-		if !again {
+		if again = before == in.mark; !again {
 			delete(s.received, id)
 		}
 	}
@@ -317,4 +320,14 @@ func (r *ring) add(m uint64) {
 	r.next = (r.next + 1) % lateMarks
 }
 
-func (r *ring) has(m uint64) bool { return slices.Contains(r.marks, m) }
+// has reports whether m is the newest mark with its packet identifier: a client
+// that used it for something else since had its acknowledgement for m.
+func (r *ring) has(m uint64) bool {
+	for i := range r.marks {
+		at := (r.next - 1 - i + 2*len(r.marks)) % len(r.marks)
+		if uint16(r.marks[at]) == uint16(m) {
+			return r.marks[at] == m
+		}
+	}
+	return false
+}

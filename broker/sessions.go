@@ -1,6 +1,7 @@
 package broker
 
 import (
+	"cmp"
 	"slices"
 	"strings"
 	"time"
@@ -29,8 +30,10 @@ func (b *Broker) attach(c *conn, cl *mqtt.Client, clean bool) {
 
 	other, known := b.server.Clients.Get(cl.ID)
 	if known && s.user != c.rights.user { // what waits was meant for somebody else
-		b.forget(other)
 		clean = true
+	}
+	if known && clean { // before anything is stored anew, for what it subscribed to
+		b.forget(other)
 	}
 	s.user = c.rights.user
 	if clean || !known {
@@ -45,8 +48,11 @@ func (b *Broker) attach(c *conn, cl *mqtt.Client, clean bool) {
 	late := s.will
 	s.will, s.kept, s.ends = nil, false, time.Time{}
 	b.mu.Unlock()
-	if late != nil && clean {
+	switch {
+	case late != nil && clean:
 		b.publishWill(late) // its session ends here (MQTT 5, 3.1.3.2.2)
+	case late != nil:
+		b.dropWill(late)
 	}
 	if c.will != nil {
 		c.will.rights = c.rights
@@ -111,7 +117,8 @@ func (b *Broker) detach(c *conn) {
 // now, if any.
 func (b *Broker) depart(c *conn, keep time.Duration, ok bool) *will {
 	w := c.will
-	if b.ending() || !lost(c.client) {
+	if w != nil && (b.ending() || !lost(c.client)) {
+		b.dropWill(w)
 		w = nil
 	}
 	s, now := c.session, time.Now()
@@ -150,6 +157,7 @@ func (b *Broker) cleanUp(cl *mqtt.Client) {
 func (b *Broker) forget(cl *mqtt.Client) {
 	cl.ClearInflights()
 	b.server.UnsubscribeClient(cl)
+	b.keepNone(&cl.Net.Conn.(*conn).session.filters)
 	b.server.Clients.Delete(cl.ID)
 }
 
@@ -160,7 +168,6 @@ func (b *Broker) expire(now time.Time) {
 	var away, over []*session
 	var wills []*will
 	var relieved []*session // of their wills
-	crowded := false
 	for _, s := range b.sessions {
 		if s.refs > 0 {
 			continue
@@ -179,10 +186,11 @@ func (b *Broker) expire(now time.Time) {
 			relieved = append(relieved, s)
 		}
 	}
-	if surplus := len(b.sessions) - len(over) - b.mostSessions(); surplus > 0 {
+	var surplus []*session
+	if n := len(b.sessions) - len(over) - b.mostSessions(); n > 0 {
 		slices.SortFunc(away, func(x, y *session) int { return x.away.Compare(y.away) })
-		over = append(over, away[:min(surplus, len(away))]...)
-		crowded = len(away) > 0
+		surplus = away[:min(n, len(away))]
+		over = append(over, surplus...)
 	}
 	for _, s := range over {
 		s.refs++
@@ -194,8 +202,11 @@ func (b *Broker) expire(now time.Time) {
 		}
 	}
 	b.mu.Unlock()
-	if crowded && b.sessionsFull.now() {
-		b.log.Warn("sessions of clients that are longest away ended, there are too many", "max_connections", b.cfg.MaxConnections, "count", b.sessionsFull.count())
+	for _, s := range surplus {
+		b.count.pushedOut.Add(1)
+		b.seldom[sessionsFull].log(func(count int) {
+			b.log.Warn("session of a client that is longest away ended, there are too many", "client", s.id, "max_sessions", b.mostSessions(), "count", count)
+		})
 	}
 	for _, w := range wills {
 		b.publishWill(w)
@@ -209,7 +220,7 @@ func (b *Broker) expire(now time.Time) {
 }
 
 // mostSessions is how many sessions are kept, connected and away.
-func (b *Broker) mostSessions() int { return 2 * b.cfg.MaxConnections }
+func (b *Broker) mostSessions() int { return cmp.Or(b.cfg.MaxSessions, 2*b.cfg.MaxConnections) }
 
 // endSession forgets a session whose turn is taken.
 func (b *Broker) endSession(s *session) {

@@ -40,6 +40,10 @@ type Stats struct {
 	RefusedAddress  int64 // connections beyond max_connections_per_address
 	RefusedProxies  int64 // connections that proxy_from does not allow
 	RefusedPackets  int64 // clients closed for a packet beyond max_packet
+	NotKept         int64 // filters, wills and topic aliases for which there was no room
+	TooMany         int64 // clients closed as they exceeded the Receive Maximum
+	PushedOut       int64 // sessions ended beyond max_sessions
+	Squeezed        int64 // connections closed as all had sent too much of incomplete packets
 	RefusedTopics   int64 // topics and filters beyond max_topic_levels
 	ConnectTimeouts int64 // connections closed without a CONNECT within connect_timeout
 	SlowedByRate    int64 // times that a client was not read from, for being above max_rate
@@ -63,6 +67,8 @@ type counters struct {
 	refusedAddress, refusedProxies             atomic.Int64
 	refusedPackets, refusedTopics              atomic.Int64
 	connectTimeouts, slowedByRate              atomic.Int64
+	squeezed, notKept, tooMany, pushedOut      atomic.Int64
+	partials                                   partials
 	looped, notBridged                         atomic.Int64
 	bridging                                   atomic.Int64 // connections in memory, of bridges
 	calm                                       atomic.Bool  // waiting was at most calmOut
@@ -113,6 +119,10 @@ func (b *Broker) Stats() Stats {
 		RefusedAddress:  b.count.refusedAddress.Load(),
 		RefusedProxies:  b.count.refusedProxies.Load(),
 		RefusedPackets:  b.count.refusedPackets.Load(),
+		NotKept:         b.count.notKept.Load(),
+		TooMany:         b.count.tooMany.Load(),
+		PushedOut:       b.count.pushedOut.Load(),
+		Squeezed:        b.count.squeezed.Load(),
 		RefusedTopics:   b.count.refusedTopics.Load(),
 		ConnectTimeouts: b.count.connectTimeouts.Load(),
 		SlowedByRate:    b.count.slowedByRate.Load(),

@@ -6,6 +6,7 @@ import (
 	"log/slog"
 	"os"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/cockroachdb/pebble"
@@ -79,7 +80,9 @@ type edit struct {
 	// disk fails. The rest only follows up on what was taken before, and is
 	// written as soon as the disk lets it.
 	isNew bool
-	err   error
+	// behind is set when w is refused, and has later edits with it refused, too.
+	behind *atomic.Bool
+	err    error
 	// done is told what came of it, in order. It must neither block nor take
 	// locks. It may be nil.
 	done func(error)
@@ -184,16 +187,13 @@ func (st *store) submit(w *edit, lazy bool) {
 	defer st.mu.Unlock()
 	switch {
 	case st.closing:
-		w.err = errStoreClosed
+		w.refuse(errStoreClosed)
 	case w.grows() && st.err != nil:
-		w.err = st.err
+		w.refuse(st.err)
 	case w.grows() && st.pending > mostPending:
-		w.err = fmt.Errorf("%w: the disk is too slow, try again later", checks.ErrFull)
+		w.refuse(fmt.Errorf("%w: the disk is too slow, try again later", checks.ErrFull))
 	}
-	if w.err != nil {
-		w.ops = nil
-	}
-	if st.closing || w.isNew && st.err != nil {
+	if st.closing {
 		w.finish() // those before it fare no better
 		return
 	}
@@ -211,6 +211,21 @@ func (st *store) submit(w *edit, lazy bool) {
 // grows reports whether w may be refused for what it stores. One without anything
 // to store only keeps its place in the order.
 func (w *edit) grows() bool { return w.isNew && len(w.ops) > 0 }
+
+// refuse has nothing of w written, because of err.
+func (w *edit) refuse(err error) {
+	w.ops, w.err = nil, err
+	if w.behind != nil {
+		w.behind.Store(true)
+	}
+}
+
+// follow refuses w where one before it was refused.
+func (w *edit) follow() {
+	if w.err == nil && w.behind != nil && w.behind.Load() {
+		w.refuse(errBehind)
+	}
+}
 
 func (w *edit) finish() {
 	if w.done != nil {

@@ -9,7 +9,6 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
-	"time"
 
 	"checkbus/internal/mqtttest"
 )
@@ -201,7 +200,7 @@ func TestRetainedMessagesOfClientsSurviveACrash(t *testing.T) {
 	for id := range uint16(5) {
 		c.Acked(mqtttest.PUBACK, id+1)
 	}
-	time.Sleep(1100 * time.Millisecond) // the shortest expiry there is
+	secondPasses(t)
 	g = g.crash()
 	sub := g.dial(mqtttest.Options{ID: "sub", V5: true})
 	sub.Subscribe("end", 0)
@@ -350,7 +349,7 @@ func TestExpiredMessagesAreNotDelivered(t *testing.T) {
 	c.Acked(mqtttest.PUBACK, 1)
 	c.Acked(mqtttest.PUBACK, 2)
 	g.stop()
-	time.Sleep(1100 * time.Millisecond)
+	secondPasses(t)
 	g = g.restart()
 	expect(t, g.dial(persistent("sub", true)), false, "new")
 	eventually(t, "nothing waits", func() bool { return g.store.size() == 0 })

@@ -10,15 +10,8 @@ import (
 	"github.com/mochi-mqtt/server/v2/packets"
 )
 
-const (
-	// retainedBytes is how much memory the retained messages of clients and of
-	// the gateway may take before no more of clients are kept. The gateway's own
-	// always are.
-	retainedBytes = 256 << 20
-	// levelCost is what each level of a topic takes in the library's index, in
-	// bytes.
-	levelCost = 512
-)
+// levelCost is what each level of a topic takes in the library's index, in bytes.
+const levelCost = 512
 
 var errNotRetained = errors.New("not kept: too many retained messages")
 
@@ -49,13 +42,13 @@ func (r *retainedSizes) set(topic string, size retainedSize) {
 }
 
 // fits reports whether topic's message may be replaced by one that takes memory
-// bytes.
-func (r *retainedSizes) fits(topic string, memory int) bool {
+// bytes, where all may take most bytes.
+func (r *retainedSizes) fits(topic string, memory int, most int64) bool {
 	key := maphash.String(r.seed, topic)
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	grows := memory - r.byTopic[key].memory
-	return grows <= 0 || r.memory+int64(grows) <= retainedBytes
+	return grows <= 0 || r.memory+int64(grows) <= most
 }
 
 // payloads is the sum of all payloads, in bytes.
@@ -73,12 +66,13 @@ func (b *Broker) retain(pk packets.Packet, w *edit) error {
 	defer b.retaining.Unlock()
 	size := retainedSize{len(pk.Payload), cost(&pk) + levelCost*(1+strings.Count(pk.TopicName, "/"))}
 	var err error
-	if size.payload > 0 && pk.Origin != "" && !b.retained.fits(pk.TopicName, size.memory) {
+	if size.payload > 0 && pk.Origin != "" && !b.retained.fits(pk.TopicName, size.memory, b.cfg.MaxRetained) {
 		err = errNotRetained
 		b.count.notRetained.Add(1)
-		if b.retainRefused.now() {
-			b.log.Warn("retained message not kept, there are too many", "client", pk.Origin, "topic", pk.TopicName, "count", b.retainRefused.count())
-		}
+		client, topic := pk.Origin, pk.TopicName
+		b.seldom[retainRefused].log(func(count int) {
+			b.log.Warn("retained message not kept, there are too many", "client", client, "topic", topic, "max_retained", b.cfg.MaxRetained, "count", count)
+		})
 		pk.Payload, size.payload = nil, 0
 	}
 	if size.payload == 0 {

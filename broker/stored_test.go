@@ -9,8 +9,9 @@ import (
 )
 
 func TestRetainedMessagesOfClientsAreBounded(t *testing.T) {
-	g := start(t)
-	full := strings.Repeat("x", retainedBytes/8)
+	const most = 8 << 20
+	g := start(t, func(c *Config) { c.MaxRetained = most })
+	full := strings.Repeat("x", most/8)
 	for i := range 8 { // more than there is room for
 		g.tellRetained(fmt.Sprint("checkbus/state/web", i), full)
 	}
@@ -26,6 +27,7 @@ func TestRetainedMessagesOfClientsAreBounded(t *testing.T) {
 	if s := g.Stats(); s.NotRetained != 1 || s.Retained != 8 {
 		t.Errorf("%d not kept, %d kept; want 1 and 8", s.NotRetained, s.Retained)
 	}
+	g.counts(1, "retained message not kept", func(s Stats) int64 { return s.NotRetained })
 	g.tellRetained("checkbus/state/web0", "")
 	c.Publish(mqtttest.Message{Topic: "other/a", QoS: 1, ID: 2, Retain: true, Payload: "room"})
 	if p := c.Acked(mqtttest.PUBACK, 2); p.Code() != 0 || p.Reason() != "" {

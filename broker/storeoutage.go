@@ -44,14 +44,15 @@ func (k *keptEdits) finish(err error) {
 func (k *keptEdits) refuse(w *edit, err error) {
 	undo := &edit{}
 	for _, o := range w.ops {
-		if o.kind == opSet && o.key[0] != retainedPrefix { // what is retained in memory stays so
+		switch o.key[0] {
+		case deliveryPrefix, messagePrefix, receivedPrefix:
 			undo.delete(o.key)
-		} else {
+		default: // memory has it, as what is retained, or a subscription
 			undo.ops = append(undo.ops, o)
 		}
 	}
 	k.add(undo)
-	w.ops, w.err = nil, err
+	w.refuse(err)
 	w.finish()
 }
 
@@ -68,8 +69,9 @@ func (st *store) outage(batch []*edit, cause error) bool {
 	since := time.Now()
 	st.log.Error("broker store failed, messages that need it are refused", "err", cause)
 	_ = st.closeEngine(cause) // its error follows from the one that is known
+	st.hold(batch, cause)
 	for pause := reopenFirst; ; pause = min(2*pause, reopenMost) {
-		st.hold(batch, cause)
+		st.hold(st.takeAll(), cause)
 		db, err := st.reopen()
 		if err == nil {
 			st.mu.Lock()
@@ -80,12 +82,11 @@ func (st *store) outage(batch []*edit, cause error) bool {
 			return true
 		}
 		cause = st.explain(err)
-		if !st.pause(pause) {
+		if !st.pause(pause, cause) {
 			st.hold(st.takeAll(), cause)
 			st.kept.finish(cause)
 			return false
 		}
-		batch = st.takeAll()
 	}
 }
 
@@ -103,6 +104,7 @@ func (st *store) hold(batch []*edit, cause error) {
 	size := 0
 	for _, w := range batch {
 		size += w.cost
+		w.follow()
 		switch {
 		case w.err != nil, w.isNew && !w.grows():
 			w.finish()
@@ -130,8 +132,9 @@ func (st *store) reopen() (*engine.DB, error) {
 	return db, nil
 }
 
-// pause waits, and reports whether to go on: not when the store is closing.
-func (st *store) pause(d time.Duration) bool {
+// pause waits, with an answer to what comes meanwhile, and reports whether to go
+// on: not when the store is closing.
+func (st *store) pause(d time.Duration, cause error) bool {
 	timer := time.NewTimer(d)
 	defer timer.Stop()
 	for {
@@ -143,6 +146,7 @@ func (st *store) pause(d time.Duration) bool {
 		}
 		select {
 		case <-st.wake:
+			st.hold(st.takeAll(), cause)
 		case <-timer.C:
 			return true
 		}

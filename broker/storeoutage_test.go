@@ -97,6 +97,69 @@ func TestFullDiskRefusesWhatIsNew(t *testing.T) {
 	expect(t, g.dial(persistent("sub", true)), false, "before", "after")
 }
 
+func TestMessagesRefusedTogetherLeaveWhatWasRetained(t *testing.T) {
+	disk := realtest.NewBrokenDisk()
+	g := start(t, func(c *Config) { c.disk = disk })
+	c := g.dial(mqtttest.Options{ID: "c", V5: true})
+	publish := func(payloads ...string) {
+		var messages []mqtttest.Message
+		for i, p := range payloads {
+			messages = append(messages, mqtttest.Message{Topic: "a", Payload: p, QoS: 1, ID: uint16(i + 1), Retain: true})
+		}
+		c.Publish(messages...)
+		for i := range payloads {
+			c.Acked(mqtttest.PUBACK, uint16(i+1))
+		}
+	}
+	publish("taken")
+	disk.BreakAfter(0)
+	publish("refused", "refused too", "and this")
+	disk.Mend()
+	eventually(t, "what was taken is retained", func() bool { return string(g.retainedOn("a").Payload) == "taken" })
+	eventually(t, "the store works again", func() bool { return !g.store.failed() })
+	g.written()
+	g = g.crash()
+	if p := g.subscriber("a").Next(mqtttest.PUBLISH); p.Payload() != "taken" {
+		t.Errorf("%v is retained", p)
+	}
+}
+
+func TestSubscriptionSurvivesThatItIsRefusedAgain(t *testing.T) {
+	disk := realtest.NewBrokenDisk()
+	g := start(t, func(c *Config) { c.disk = disk })
+	c := g.dial(persistent("sub", true))
+	c.Subscribe("a", 1)
+	disk.BreakAfter(0)
+	c.Send(subscription5("a", 1))
+	c.Closed()
+	disk.Mend()
+	eventually(t, "the store works again", func() bool { return !g.store.failed() })
+	g.written()
+	g = g.crash()
+	g.publish("a", "x")
+	expect(t, g.dial(persistent("sub", true)), false, "x")
+}
+
+func TestPacketIdentifierIsFreeOnDiskBeforeTheClientIsToldSo(t *testing.T) {
+	for name, v5 := range versions {
+		t.Run(name, func(t *testing.T) {
+			disk := realtest.NewBrokenDisk()
+			g := start(t, func(c *Config) { c.disk = disk })
+			c := g.dial(persistent("c", v5))
+			c.Publish(mqtttest.Message{Topic: "a", QoS: 2, ID: 1})
+			c.Acked(mqtttest.PUBREC, 1)
+			disk.BreakAfter(0)
+			for range 2 {
+				c.Ack(mqtttest.PUBREL, 1)
+				c.Ping()
+			}
+			disk.Mend()
+			c.Acked(mqtttest.PUBCOMP, 1)
+			c.Acked(mqtttest.PUBCOMP, 1)
+		})
+	}
+}
+
 // subscription5 is a SUBSCRIBE of MQTT 5.
 func subscription5(filter string, options byte) []byte {
 	return mqtttest.Encode(mqtttest.SUBSCRIBE<<4|2, append(append([]byte{0, 9, 0}, mqtttest.Str(filter)...), options))

@@ -86,8 +86,8 @@ func (b *Broker) sweep() (w *edit, more bool) {
 }
 
 func (b *Broker) sweepFailed(err error) {
-	if err != nil && b.readFailed.now() {
-		b.log.Error("cannot read what waits for clients", "err", err)
+	if err != nil {
+		b.seldom[readFailed].log(func(count int) { b.log.Error("cannot read what waits for clients", "err", err, "count", count) })
 	}
 }
 
@@ -117,7 +117,7 @@ func (st *store) removeSession(w *edit, session uint64) (done bool, err error) {
 		}
 		return true
 	})
-	return removed < sweepRecords, err
+	return err == nil && removed < sweepRecords, err
 }
 
 // records calls f for up to sweepRecords of a session's records after one message
@@ -152,7 +152,8 @@ func (st *store) records(session, after uint64, f func(message uint64, r deliver
 }
 
 // trim removes the oldest of a stored session that are not in flight, until it
-// has no more than q allows. Those not yet committed are left for the next time.
+// has no more than q allows. Those not yet committed are left for the next time,
+// and so are all until the disk has what the last connection made of them.
 func (o *outbox) trim(w *edit, q Queue) error {
 	o.mu.Lock()
 	defer o.mu.Unlock()
@@ -166,6 +167,9 @@ func (o *outbox) trim(w *edit, q Queue) error {
 			o.broker.sweeper.shorten(o)
 		}
 	}()
+	if o.unwritten.Load() > 0 {
+		return nil
+	}
 	o.waiting = slices.DeleteFunc(o.waiting, func(d *delivery) bool {
 		if d.gone || d.id != 0 || !d.committed || !o.exceeds(q) {
 			return d.gone

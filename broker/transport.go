@@ -15,6 +15,8 @@ func (b *Broker) open(c *conn) error {
 		return b.seat(c)
 	}
 	err := c.limit(c.connectBy)
+	begun := &opening{Conn: c.Conn, c: c}
+	c.wrap(begun)
 	if err == nil && c.listener.settings.ProxyProtocol {
 		err = c.unproxy()
 	}
@@ -30,6 +32,8 @@ func (b *Broker) open(c *conn) error {
 	if err != nil {
 		return handshakeError{err}
 	}
+	begun.c = nil
+	c.hold(0, false)
 	return c.limit(time.Time{})
 }
 
@@ -42,10 +46,15 @@ func (c *conn) secure(cfg *tls.Config) error {
 	if peers := secured.ConnectionState().PeerCertificates; len(peers) > 0 {
 		c.certificate = peers[0] // verified in the handshake
 	}
+	c.wrap(secured)
+	return nil
+}
+
+// wrap puts a transport over c's connection, which is nc's.
+func (c *conn) wrap(nc net.Conn) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.Conn = secured
-	return nil
+	c.Conn = nc
 }
 
 // limit sets the time until which reading and writing must be done, unless the

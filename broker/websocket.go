@@ -77,9 +77,7 @@ func (c *conn) upgrade() error {
 		return err
 	}
 	ws.SetReadLimit(int64(c.maxIn))
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	c.Conn = &wsConn{Conn: c.Conn, ws: ws}
+	c.wrap(&wsConn{Conn: c.Conn, ws: ws})
 	return nil
 }
 

@@ -1,7 +1,10 @@
 package broker
 
 import (
+	"bytes"
 	"errors"
+	"strings"
+	"sync/atomic"
 	"time"
 
 	mqtt "github.com/mochi-mqtt/server/v2"
@@ -16,7 +19,8 @@ type will struct {
 	delay   time.Duration
 	due     time.Time
 	version byte
-	rights  rights // of its client, from when it is let in
+	rights  rights       // of its client, from when it is let in
+	kept    atomic.Int64 // bytes, see keep
 }
 
 // takeWill moves the will out of a CONNECT packet. A will that is wrong is left
@@ -30,17 +34,17 @@ func takeWill(pk *packets.Packet) *will {
 	kept := &will{
 		packet: packets.Packet{
 			FixedHeader: packets.FixedHeader{Type: packets.Publish, Qos: w.WillQos, Retain: w.WillRetain},
-			PacketID:    uint16(w.WillQos), // the library wants one where there is a QoS
-			TopicName:   w.WillTopic,
-			Payload:     w.WillPayload,
+			PacketID:    uint16(w.WillQos),          // the library wants one where there is a QoS
+			TopicName:   strings.Clone(w.WillTopic), // the packet is not kept for its will
+			Payload:     bytes.Clone(w.WillPayload),
 			Properties: packets.Properties{
 				PayloadFormat:         p.PayloadFormat,
 				PayloadFormatFlag:     p.PayloadFormatFlag,
 				MessageExpiryInterval: p.MessageExpiryInterval,
-				ContentType:           p.ContentType,
-				ResponseTopic:         p.ResponseTopic,
-				CorrelationData:       p.CorrelationData,
-				User:                  p.User,
+				ContentType:           strings.Clone(p.ContentType),
+				ResponseTopic:         strings.Clone(p.ResponseTopic),
+				CorrelationData:       bytes.Clone(p.CorrelationData),
+				User:                  cloneUser(p.User),
 			},
 		},
 		delay:   time.Duration(p.WillDelayInterval) * time.Second,
@@ -51,12 +55,21 @@ func takeWill(pk *packets.Packet) *will {
 	return kept
 }
 
+func cloneUser(properties []packets.UserProperty) []packets.UserProperty {
+	var own []packets.UserProperty
+	for _, p := range properties {
+		own = append(own, packets.UserProperty{Key: strings.Clone(p.Key), Val: strings.Clone(p.Val)})
+	}
+	return own
+}
+
 // lost reports whether the client went without the DISCONNECT that deletes its
 // will (MQTT 5, 3.14.4).
 func lost(cl *mqtt.Client) bool { return !errors.Is(cl.StopCause(), packets.CodeDisconnect) }
 
 // publishWill treats a will like a publish of its client, but answers nobody.
 func (b *Broker) publishWill(w *will) {
+	b.dropWill(w)
 	m := message(&w.packet, w.rights)
 	m.Will, m.PacketID = true, 0
 	b.route(&inbound{packet: w.packet, client: w.rights.client, version: w.version}, w.rights, m)

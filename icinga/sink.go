@@ -190,15 +190,11 @@ func (s *Sink) laneOf(o checks.Object, lanes int) int {
 	return int(maphash.Comparable(s.seed, o) % uint64(lanes))
 }
 
-// Takes returns an error that wraps checks.ErrUnknownObject when Icinga does not
-// have o, and nil otherwise. It fails only when Icinga was asked for o within the
-// last seconds and said no: the list of objects may be 5 s behind, and Submit
-// asks about an object that is not in it.
-func (s *Sink) Takes(o checks.Object) error {
-	if s.objects.has(o) || !s.objects.isAbsent(o, time.Now()) {
-		return nil
-	}
-	return unknown(o)
+// Knows reports whether Icinga has o. It is false only when Icinga was asked
+// for o within the last seconds and said no: the list of objects may be 5 s
+// behind, and Submit asks about an object that is not in it.
+func (s *Sink) Knows(o checks.Object) bool {
+	return s.objects.has(o) || !s.objects.isAbsent(o, time.Now())
 }
 
 // Up reports whether Icinga is there and takes results.

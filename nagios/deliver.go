@@ -98,7 +98,7 @@ func (s *Sink) submitBatches(ctx context.Context, results []checks.Result, verdi
 		fail(verdicts, err)
 		return
 	}
-	objects := lookup{objects: s.objects, reception: s.reception.Load()}
+	objects := lookup{objects: s.objects}
 	var lines []byte
 	var members []int // of the file to be, as indexes of results
 	for i, r := range results {

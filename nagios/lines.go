@@ -36,7 +36,7 @@ func (s *Sink) submitLines(ctx context.Context, results []checks.Result, verdict
 		chunk, members = chunk[:0], members[:0]
 		return true
 	}
-	objects := lookup{objects: s.objects, reception: s.reception.Load()}
+	objects := lookup{objects: s.objects}
 	var line []byte
 	for i, r := range results {
 		if line, err = s.format.appendFit(line[:0], r, atomicWrite); err == nil {

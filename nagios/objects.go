@@ -66,7 +66,6 @@ func (o *objects) knows(ob checks.Object) bool {
 // object, so that none overtakes another.
 type lookup struct {
 	objects   *objects
-	reception *reception
 	set       *objectSet
 	refreshed bool
 	err       error // of the refresh
@@ -74,11 +73,10 @@ type lookup struct {
 
 // check is knows for a result on its way to the core: an object may have been
 // added a moment ago, so before the first is refused the cache is looked at
-// again. The error wraps checks.ErrUnknownObject or checks.ErrRejected, or is
-// errRewriting.
+// again. The error wraps checks.ErrUnknownObject, or is errRewriting.
 func (l *lookup) check(ob checks.Object) error {
-	if err := l.reception.check(ob); err != nil || l.objects.path == "" {
-		return err
+	if l.objects.path == "" {
+		return nil
 	}
 	if l.set == nil {
 		l.set = l.objects.set.Load()
@@ -93,12 +91,7 @@ func (l *lookup) check(ob checks.Object) error {
 		return nil
 	case errors.Is(l.err, errRewriting):
 		return l.err
-	}
-	return unknown(ob)
-}
-
-func unknown(ob checks.Object) error {
-	if ob.IsHost() {
+	case ob.IsHost():
 		return fmt.Errorf("%w: nagios knows no host %q", checks.ErrUnknownObject, ob.Host)
 	}
 	return fmt.Errorf("%w: nagios knows no service %q on host %q", checks.ErrUnknownObject, ob.Service, ob.Host)

@@ -166,23 +166,23 @@ func TestObjectCacheIsFollowed(t *testing.T) {
 	var log logBuffer
 	s := runObjects(t, path, &log)
 	waitFor(t, "the log", func() bool { return strings.Contains(log.String(), "not readable") })
-	if s.Takes(host("a")) != nil {
+	if !s.Knows(host("a")) {
 		t.Error("an object is unknown before the cache was ever read")
 	}
 	write(path, "a")
-	waitFor(t, "the cache", func() bool { return s.Takes(host("a")) == nil && s.Takes(host("b")) != nil })
+	waitFor(t, "the cache", func() bool { return s.Knows(host("a")) && !s.Knows(host("b")) })
 	write(path, "a", "b")
-	waitFor(t, "a cache written in place", func() bool { return s.Takes(host("b")) == nil })
+	waitFor(t, "a cache written in place", func() bool { return s.Knows(host("b")) })
 	write(path+".new", "c")
 	if err := os.Rename(path+".new", path); err != nil {
 		t.Fatal(err)
 	}
-	waitFor(t, "a cache that was replaced", func() bool { return s.Takes(host("c")) == nil && s.Takes(host("a")) != nil })
+	waitFor(t, "a cache that was replaced", func() bool { return s.Knows(host("c")) && !s.Knows(host("a")) })
 	if err := os.Remove(path); err != nil {
 		t.Fatal(err)
 	}
 	waitFor(t, "the log", func() bool { return strings.Count(log.String(), "not readable") == 2 })
-	if s.Takes(host("c")) != nil || s.Takes(host("a")) == nil {
+	if !s.Knows(host("c")) || s.Knows(host("a")) {
 		t.Error("the old list is gone with its file")
 	}
 }

@@ -7,7 +7,9 @@ import (
 )
 
 // A reception is which passive results the core takes, as its last status file
-// says. It drops the others, with a word in its log at the most.
+// says. It drops the others, with a word in its log at the most. They are handed
+// over all the same: since that file was written, a command may have opened what
+// it says is closed.
 type reception struct {
 	hosts, services bool // takes any of them
 	closed          map[checks.Object]struct{}
@@ -18,6 +20,19 @@ type reception struct {
 // process_passive_host_check).
 func newReception(p program, f format, closed map[checks.Object]struct{}) *reception {
 	return &reception{hosts: p.hosts && (p.services || f.naemon), services: p.services, closed: closed}
+}
+
+// judge makes the verdict on results that were handed over and that the core
+// drops.
+func (r *reception) judge(results []checks.Result, verdicts []error) {
+	if r == nil || r.hosts && r.services && len(r.closed) == 0 {
+		return
+	}
+	for i, verdict := range verdicts {
+		if verdict == nil {
+			verdicts[i] = r.check(results[i].Object)
+		}
+	}
 }
 
 // check returns an error that wraps checks.ErrRejected when the core takes no

@@ -27,7 +27,7 @@ func TestResultsThatTheCoreDropsAreRejected(t *testing.T) {
 		all := []checks.Object{host, open, deaf}
 		waitFor(t, what, func() bool {
 			for _, o := range all {
-				if err := s.Takes(o); (err != nil) != refused[o] {
+				if err := s.reception.Load().check(o); (err != nil) != refused[o] {
 					return false
 				}
 			}
@@ -68,4 +68,18 @@ func TestResultsThatTheCoreDropsAreRejected(t *testing.T) {
 	n.Command("START_ACCEPTING_PASSIVE_SVC_CHECKS")
 	n.Command("ENABLE_PASSIVE_SVC_CHECKS;h0000;s000")
 	expect("everything is on")
+}
+
+// What the status file says may be old.
+func TestResultsOfAnObjectThatWasJustOpenedAreNotLost(t *testing.T) {
+	n := realtest.StartNagios(t, realtest.NagiosOptions{Hosts: 1, Includes: []string{objectFile(t, serviceWith("deaf", "passive_checks_enabled 0"))}})
+	s := sinkFor(t, n, withFeed(n))
+	settle(t, s)
+	deaf := service("deaf")
+	s.reception.Store(&reception{hosts: true, services: true, closed: map[checks.Object]struct{}{deaf: {}}})
+	n.Command("ENABLE_PASSIVE_SVC_CHECKS;h0000;deaf")
+	if err := s.Submit(t.Context(), []checks.Result{{Object: deaf, Seq: 1, State: checks.Critical, Reason: "just opened"}})[0]; !errors.Is(err, checks.ErrRejected) {
+		t.Errorf("verdict %v", err)
+	}
+	n.WaitStatus("the result", func(m map[checks.Object]realtest.NagiosStatus) bool { return m[deaf].Output == "just opened" })
 }

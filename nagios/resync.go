@@ -181,18 +181,19 @@ func (s *Sink) lost(held []holding, upTo uint64) ([]loss, error) {
 }
 
 // resend hands the results in lost over again, but those of which a newer one
-// was accepted: that may have been handed over by now. It passes over those that
-// the core does not take.
+// was accepted, which may have been handed over by now, and those that the core
+// does not take.
 func (s *Sink) resend(ctx context.Context, lost []loss) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	taken := s.reception.Load()
 	var results []checks.Result
 	for _, l := range lost {
 		r, ok, err := s.history.Last(l.Object)
 		if err != nil {
 			return err
 		}
-		if ok && r.Seq == l.seq {
+		if ok && r.Seq == l.seq && taken.check(l.Object) == nil {
 			results = append(results, r)
 		}
 	}

@@ -52,8 +52,8 @@ func New(cfg Config, history History, log *slog.Logger) *Sink {
 
 // Submit offers results, whose Seq must grow, and returns one verdict each:
 // nil when the core has processed it (without a batch folder: when it is
-// written), an error wrapping checks.ErrRejected when the core never will, any
-// other when it is worth another try. With a batch folder it returns when all
+// written), an error wrapping checks.ErrRejected when the core never will or has
+// dropped it, any other when it is worth another try. With a batch folder it returns when all
 // is processed, however long the core is away, or when ctx ends; a result whose
 // processing is not confirmed then is not processed twice when it is submitted
 // again, by this process or the next.
@@ -63,6 +63,7 @@ func (s *Sink) Submit(ctx context.Context, results []checks.Result) []error {
 	s.objects.await(ctx)
 	verdicts := make([]error, len(results))
 	s.submit(ctx, results, verdicts, once)
+	s.reception.Load().judge(results, verdicts)
 	return verdicts
 }
 
@@ -83,15 +84,9 @@ func (s *Sink) submit(ctx context.Context, results []checks.Result, verdicts []e
 // them.
 func (s *Sink) Resent() uint64 { return s.resent.Load() }
 
-// Takes returns nil when the core takes results of o, by its object cache and,
-// where there is a feed, its status file; or as long as these were not read.
-// Otherwise the error wraps checks.ErrUnknownObject or checks.ErrRejected.
-func (s *Sink) Takes(o checks.Object) error {
-	if !s.objects.knows(o) {
-		return unknown(o)
-	}
-	return s.reception.Load().check(o)
-}
+// Knows reports whether the core has o, by its object cache; true before that
+// was read.
+func (s *Sink) Knows(o checks.Object) bool { return s.objects.knows(o) }
 
 // Up reports whether the core reads its command file, and has taken what it was
 // last told.

@@ -30,6 +30,8 @@ func aclDeny(ctx context.Context, p *probe) (finding, error) {
 	defer c.close()
 	p.phases.enter(p.deny)
 	var no *refusal
+	var got string // the topic of what came in
+	c.onMessage = func(m message) { got = m.topic }
 	err = p.attempt(ctx, c)
 	switch {
 	case errors.As(err, &no) && no.deniesAccess():
@@ -44,7 +46,7 @@ func aclDeny(ctx context.Context, p *probe) (finding, error) {
 	case err != nil:
 		return finding{}, err
 	}
-	return p.weigh(ctx, c, witness)
+	return p.weigh(ctx, c, witness, &got)
 }
 
 // attempt does what must be refused.
@@ -71,7 +73,7 @@ func (p *probe) openWitness(ctx context.Context) (*client, error) {
 	if err != nil {
 		return nil, fmt.Errorf("%w: --witness-password-file: %w", errLocal, err)
 	}
-	c, err := p.open(ctx, identity{clientID: p.id.clientID + "witness", user: p.witness, password: password}, nil)
+	c, err := p.open(ctx, identity{p.id.second("peer").clientID, p.witness, password}, nil)
 	if err != nil {
 		return nil, err
 	}
@@ -83,8 +85,9 @@ func (p *probe) openWitness(ctx context.Context) (*client, error) {
 	return c, nil
 }
 
-// weigh decides about what was not refused aloud.
-func (p *probe) weigh(ctx context.Context, c, witness *client) (finding, error) {
+// weigh decides about what was not refused aloud. got is the topic of what
+// comes to c, if anything does.
+func (p *probe) weigh(ctx context.Context, c, witness *client, got *string) (finding, error) {
 	switch {
 	case witness != nil && p.deny == "publish":
 		return p.delivered(ctx, witness, witness, p.payload)
@@ -95,7 +98,7 @@ func (p *probe) weigh(ctx context.Context, c, witness *client) (finding, error) 
 	case p.deny == "publish":
 		return p.missing("the broker did not answer the publish to %s with a refusal, which takes --mqtt-version 5 and --qos 1; --witness-user tells whether it was delivered", p.topic), nil
 	}
-	return p.granted(ctx, c)
+	return p.granted(ctx, c, got)
 }
 
 // delivered lets the witness send a proof through the topic, and reports
@@ -108,7 +111,11 @@ func (p *probe) delivered(ctx context.Context, reader, witness *client, suspect 
 	}
 	seen := map[*client]map[string]bool{reader: {}, witness: {}}
 	for _, c := range []*client{reader, witness} {
-		c.onMessage = func(m message) { seen[c][string(m.payload)] = true }
+		c.onMessage = func(m message) {
+			if text := string(m.payload); text == proof || text == suspect {
+				seen[c][text] = true
+			}
+		}
 	}
 	p.phases.enter("witness")
 	if err := witness.publish(ctx, message{topic: p.topic, payload: []byte(proof), qos: p.qos}); err != nil {
@@ -132,16 +139,14 @@ func (p *probe) delivered(ctx context.Context, reader, witness *client, suspect 
 }
 
 // granted waits whether a subscription that the broker granted delivers.
-func (p *probe) granted(ctx context.Context, c *client) (finding, error) {
-	got := ""
-	c.onMessage = func(m message) { got = m.topic }
+func (p *probe) granted(ctx context.Context, c *client, got *string) (finding, error) {
 	ctx, cancel := p.withinWindow(ctx)
 	defer cancel()
-	if err := c.listen(ctx, func() bool { return got != "" }); err != nil {
+	if err := c.listen(ctx, func() bool { return *got != "" }); err != nil {
 		return finding{}, err
 	}
-	if got != "" {
-		return p.letThrough(fmt.Sprintf("the broker granted %s, and delivered %s", p.topic, got)), nil
+	if *got != "" {
+		return p.letThrough(fmt.Sprintf("the broker granted %s, and delivered %s", p.topic, *got)), nil
 	}
 	return p.missing("the broker granted %s and delivered nothing within %v: silent or refused, which --witness-user tells apart", p.topic, p.listening()), nil
 }

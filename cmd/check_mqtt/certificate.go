@@ -42,21 +42,26 @@ func certificate(ctx context.Context, p *probe) (finding, error) {
 	return p.lifetime(shown[0], time.Now()), nil
 }
 
-// lifetime judges how long a certificate holds, in days; one that has ended is
-// CRITICAL without thresholds, too.
+// lifetime judges how long a certificate holds, in days; one that has ended or
+// not begun is CRITICAL without thresholds and with --insecure, too.
 func (p *probe) lifetime(cert *x509.Certificate, now time.Time) finding {
 	days := math.Floor(cert.NotAfter.Sub(now).Hours()/24*100) / 100
 	when := fmt.Sprintf("ends in %.1f days", days)
 	if days < 0 {
 		when = fmt.Sprintf("ended %.1f days ago", -days)
 	}
-	text := fmt.Sprintf("certificate of %s %s, %s", certName(cert), when, cert.NotAfter.UTC().Format("2006-01-02 15:04 MST"))
+	text := fmt.Sprintf("certificate of %s %s, %s", certName(cert), when, stamp(cert.NotAfter))
 	f := found(text, p.limited(checks.Perfdata{Label: "days", Value: days})).with("value", fmt.Sprintf("%.2f", days))
-	if days < 0 { // which --insecure does not see
+	if cert.NotBefore.After(now) {
+		f.Text += ", begins " + stamp(cert.NotBefore)
+	}
+	if days < 0 || cert.NotBefore.After(now) {
 		f.State = checks.Critical
 	}
 	return f
 }
+
+func stamp(t time.Time) string { return t.UTC().Format("2006-01-02 15:04 MST") }
 
 func certName(cert *x509.Certificate) string {
 	if cert.Subject.CommonName != "" {

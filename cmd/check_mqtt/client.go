@@ -36,6 +36,8 @@ type client struct {
 	quit    chan struct{}
 	reader  sync.WaitGroup
 
+	maxQoS    byte
+	maxPacket int // bytes; 0 for no bound
 	keepalive time.Duration
 	ping      *time.Timer
 	pinged    bool // a PINGREQ waits for its answer
@@ -55,6 +57,7 @@ func newClient(ctx context.Context, conn net.Conn, version byte, tr *trace) *cli
 	c := &client{
 		conn:      conn,
 		version:   version,
+		maxQoS:    2,
 		trace:     tr,
 		onMessage: func(message) {},
 		inbox:     make(chan arrival),
@@ -99,6 +102,10 @@ func (c *client) connect(ctx context.Context, connect packets.ConnectParams, pro
 	if ack.ReasonCode != 0 {
 		return newRefusal("CONNECT", c.version, ack.ReasonCode, ack.Properties.ReasonString)
 	}
+	if ack.Properties.MaximumQosFlag {
+		c.maxQoS = ack.Properties.MaximumQos
+	}
+	c.maxPacket = int(ack.Properties.MaximumPacketSize)
 	c.keepalive = time.Duration(connect.Keepalive) * time.Second
 	if ack.Properties.ServerKeepAliveFlag {
 		c.keepalive = time.Duration(ack.Properties.ServerKeepAlive) * time.Second
@@ -135,6 +142,9 @@ func (c *client) subscribe(ctx context.Context, qos byte, filters ...string) err
 
 // publish sends m and, for QoS 1 and 2, waits until the broker has it.
 func (c *client) publish(ctx context.Context, m message) error {
+	if m.qos > c.maxQoS { // MQTT 5, section 3.2.2.3.4
+		return fmt.Errorf("the broker takes no QoS above %d", c.maxQoS)
+	}
 	pk := packets.Packet{TopicName: m.topic, Payload: m.payload}
 	pk.FixedHeader = packets.FixedHeader{Type: packets.Publish, Qos: m.qos, Retain: m.retain}
 	if m.qos == 0 {
@@ -250,6 +260,9 @@ func (c *client) send(pk packets.Packet) error {
 	data, err := encode(&pk)
 	if err != nil {
 		return err
+	}
+	if c.maxPacket > 0 && len(data) > c.maxPacket { // MQTT 5, section 3.2.2.3.6
+		return fmt.Errorf("a packet of %d bytes, and the broker takes no more than %d", len(data), c.maxPacket)
 	}
 	c.trace.sent(pk)
 	c.restPing()

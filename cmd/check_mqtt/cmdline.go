@@ -13,11 +13,28 @@ import (
 // --compat=jpmens, ask for its options.
 func arguments(args []string) (*settings, error) {
 	name := filepath.Base(args[0])
-	rest := slices.DeleteFunc(slices.Clone(args[1:]), func(a string) bool { return a == "--compat=jpmens" })
-	if name == "check-mqtt" || name == "check-mqtt.py" || len(rest) < len(args)-1 {
+	kind, given, rest := cutCompat(args[1:])
+	switch {
+	case given && kind != "jpmens":
+		return nil, fmt.Errorf("--compat %q: none but jpmens", kind)
+	case given, name == "check-mqtt", name == "check-mqtt.py":
 		return parseJpmens(rest)
 	}
 	return parse(rest)
+}
+
+// cutCompat takes --compat=KIND, or --compat and KIND, out of a command line.
+func cutCompat(args []string) (kind string, given bool, rest []string) {
+	i := slices.IndexFunc(args, func(a string) bool { return a == "--compat" || strings.HasPrefix(a, "--compat=") })
+	if i < 0 {
+		return "", false, args
+	}
+	rest = args[i+1:]
+	_, kind, joined := strings.Cut(args[i], "=")
+	if !joined && len(rest) > 0 {
+		kind, rest = rest[0], rest[1:]
+	}
+	return kind, true, slices.Concat(args[:i], rest)
 }
 
 // parse reads a command line, without the program's name.
@@ -53,6 +70,9 @@ func (s *settings) read(table []option, args []string) error {
 	}
 	if err := set.Parse(separate(table, args)); err != nil {
 		return err
+	}
+	if set.NArg() > 0 && modeNamed(set.Arg(0)) != nil {
+		return fmt.Errorf("the mode %s comes first, before the options", set.Arg(0))
 	}
 	if set.NArg() > 0 {
 		return fmt.Errorf("unexpected %q", set.Arg(0))

@@ -70,5 +70,5 @@ func valueText(payload []byte, path *jsonPath) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	return jsonText(value), nil
+	return path.word(value), nil
 }

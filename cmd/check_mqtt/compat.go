@@ -25,7 +25,7 @@ type jpmens struct {
 func (j *jpmens) options(s *settings) []option {
 	ignored := func(string) error { return nil }
 	return []option{
-		{"host", "H", "HOST", "the broker (localhost)", "", text(&s.host)},
+		{"host", "H", "HOST", "the broker (localhost)", "", hostname(&s.host)},
 		{"port", "P", "PORT", "its port (1883)", "", number(&s.port, 1, 65535)},
 		{"username", "u", "NAME", "user name", "", text(&s.user)},
 		{"password", "p", "TEXT", "password; " + passwordVariable + " in the environment is safer", "", text(&s.password)},
@@ -66,6 +66,7 @@ func parseJpmens(args []string) (*settings, error) {
 	if s.user == "" {
 		s.password = "" // as there
 	}
+	s.jsonPath.python = true
 	s.given = map[string]bool{"expect": true, "topic": true, "transport": true, "qos": true, "password": s.given["password"]}
 	if len(j.warning)+len(j.critical) > 0 {
 		s.compare.operator = "any"

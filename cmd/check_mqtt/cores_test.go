@@ -67,7 +67,7 @@ define host {
 define service {
   name                   generic-service
   register               0
-  check_interval         1
+  check_interval         3
   retry_interval         1
   max_check_attempts     1
   check_period           day and night
@@ -90,6 +90,7 @@ define service {
 		"gateway":     "check_mqtt_gateway!broker!loop!-p " + l.port() + " --core nagios",
 	}))
 	n.Verify()
+	e.report()
 	n.Start()
 	want := e.outputs(map[string]string{
 		"boiler temperature": `^MQTT OK - plant/boiler is 71\.5, .* old`,
@@ -128,6 +129,7 @@ object Service "passthrough" { import "of broker"; vars.mqtt_mode = name; vars.m
 object Service "gateway" { import "of broker"; vars.mqtt_mode = name; vars.mqtt_port = %q
 	vars.mqtt_result_host = "broker"; vars.mqtt_result_service = "loop"; vars.mqtt_core = "icinga" }
 `, e.port, l.port())})
+	e.report()
 	ic.Reload()
 	want := e.outputs(map[string]string{
 		"":        `^MQTT OK - connected to 127\.0\.0\.1:\d+`,
@@ -233,8 +235,6 @@ func newExample(t *testing.T, name string) *example {
 	m := realtest.StartMosquitto(t, "acl_file "+acl, "sys_interval 1",
 		"listener "+secure+" 127.0.0.1", "certfile "+e.dir+"/server.crt", "keyfile "+e.dir+"/server.key")
 	_, e.port, _ = net.SplitHostPort(m.Addr)
-	e.retain("plant/boiler", fmt.Sprintf(`{"temp":71.5,"level":17,"ts":%d}`, time.Now().Unix()))
-	e.retain("plant/jobs/backup", fmt.Sprintf(`{"exit_code":0,"reason":"backed up","ts":%d}`, time.Now().Unix()))
 	e.stayConnected()
 	text, err := os.ReadFile(e.path("examples/check_mqtt/" + name))
 	if err != nil {
@@ -244,6 +244,14 @@ func newExample(t *testing.T, name string) *example {
 		"/etc/ssl/certs/ca-certificates.crt", e.dir+"/ca.crt")
 	e.file = e.write(name, fit.Replace(string(text)))
 	return e
+}
+
+// report publishes what the plant has to say now, which some of the examples
+// want not to be older than a minute.
+func (e *example) report() {
+	e.t.Helper()
+	e.retain("plant/boiler", fmt.Sprintf(`{"temp":71.5,"level":17,"ts":%d}`, time.Now().Unix()))
+	e.retain("plant/jobs/backup", fmt.Sprintf(`{"exit_code":0,"reason":"backed up","ts":%d}`, time.Now().Unix()))
 }
 
 // retain publishes what stays.
@@ -299,19 +307,23 @@ func (e *example) outputs(own map[string]string) *outputs {
 }
 
 type outputs struct {
-	patterns map[string]*regexp.Regexp
+	patterns map[string]*regexp.Regexp // of the services that have not said it yet
 	missing  []string
 }
 
-// all reports whether got says of every service what it must.
+// all reports whether got says of every service what it must, or said so
+// before: a busy machine may make one too slow for its thresholds meanwhile.
 func (o *outputs) all(got func(service string) (output string, sound bool)) bool {
 	o.missing = nil
 	for service, pattern := range o.patterns {
-		if output, sound := got(service); !sound || !pattern.MatchString(output) {
-			o.missing = append(o.missing, fmt.Sprintf("service %q said %q, sound %t", service, output, sound))
+		output, sound := got(service)
+		if sound && pattern.MatchString(output) {
+			delete(o.patterns, service)
+			continue
 		}
+		o.missing = append(o.missing, fmt.Sprintf("service %q said %q, sound %t", service, output, sound))
 	}
-	return len(o.missing) == 0
+	return len(o.patterns) == 0
 }
 
 // buildPlugin builds the plugin as users do: one static binary.

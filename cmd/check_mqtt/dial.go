@@ -4,6 +4,7 @@ import (
 	"context"
 	"net"
 	"net/http/httptrace"
+	"net/netip"
 	"strconv"
 	"time"
 
@@ -28,6 +29,12 @@ type identity struct {
 	clientID string
 	user     string
 	password string
+}
+
+// second is who another client of the same check is, by its role.
+func (id identity) second(role string) identity {
+	id.clientID += role
+	return id
 }
 
 // open connects all the way up to CONNACK, one phase after another.
@@ -100,11 +107,11 @@ func (p *probe) dial(ctx context.Context) (net.Conn, error) {
 // dialTCP tries every address of the broker; looking the name up is a phase of
 // its own.
 func (p *probe) dialTCP(ctx context.Context) (net.Conn, error) {
-	if net.ParseIP(p.host) == nil {
-		p.phases.enter("lookup")
-	} else {
-		p.phases.enter("tcp")
+	first := "tcp"
+	if _, err := netip.ParseAddr(p.host); err != nil {
+		first = "lookup"
 	}
+	p.phases.enter(first)
 	ctx = httptrace.WithClientTrace(ctx, &httptrace.ClientTrace{
 		DNSDone: func(info httptrace.DNSDoneInfo) {
 			if info.Err == nil {

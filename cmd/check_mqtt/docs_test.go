@@ -160,3 +160,18 @@ func takenBy(mode string) []string {
 	slices.Sort(names)
 	return names
 }
+
+// --help fits a terminal of 80 columns, as the guidelines ask.
+func TestHelpFitsATerminal(t *testing.T) {
+	for _, args := range [][]string{{"check_mqtt", "-h"}, {"check-mqtt", "-h"}} {
+		s, err := arguments(args)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for line := range strings.Lines(usage(s)) {
+			if line = strings.TrimSuffix(line, "\n"); len(line) > 80 || strings.HasSuffix(line, " ") {
+				t.Errorf("%d columns: %q", len(line), line)
+			}
+		}
+	}
+}

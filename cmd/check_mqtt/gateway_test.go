@@ -203,7 +203,7 @@ define service {
 		return s.Output == "broken" && s.Soft
 	})
 	l.expect(fmt.Sprintf(through, "retried", "(soft|hard)", "nagios"), "retried")
-	l.expect(timedOut+`the gateway hands nothing to icinga$`, "loop", "--core", "icinga", "-t", "1s")
+	l.expect(timedOut+`the gateway hands nothing to icinga$`, "loop", "--core", "icinga", "-t", "3s")
 	n.Stop()
 	l.expect(timedOut+`the gateway cannot reach nagios, and keeps the result for it$`, "loop", "-t", "4s")
 	n.Start()
@@ -251,7 +251,7 @@ func TestGatewayModeWithBothCores(t *testing.T) {
 		l.expect(fmt.Sprintf(through, service, "hard", core), service)
 		l.expect(fmt.Sprintf(through, service, "hard", core), service, "--core", core)
 	}
-	l.expect(timedOut+`only icinga told the state, not nagios$`, "both", "--core", "nagios", "-t", "2s")
+	l.expect(timedOut+`only icinga told the state, not nagios$`, "both", "--core", "nagios", "-t", "3s")
 	l.expect(fmt.Sprintf(rejected, "old", " by icinga"), "old", "--core", "icinga")
 	l.expect(fmt.Sprintf(rejected, "new", " by nagios"), "new", "--core", "nagios")
 	l.expect(fmt.Sprintf(rejected, "none", "( by icinga)?"), "none")

@@ -15,8 +15,9 @@ import (
 // "$" is the whole document. Wildcards, slices, filters and recursive descent
 // name many values and are refused.
 type jsonPath struct {
-	text  string
-	steps []jsonStep
+	text   string
+	steps  []jsonStep
+	python bool // what is found is worded as Python does: True, False, None
 }
 
 // A jsonStep is a member's name, or an index where isIndex is set; a negative
@@ -106,6 +107,21 @@ func (p jsonPath) find(document any) (any, error) {
 		at = next
 	}
 	return at, nil
+}
+
+// word is a value that was found, as text.
+func (p jsonPath) word(value any) string {
+	if p.python {
+		switch value {
+		case true:
+			return "True"
+		case false:
+			return "False"
+		case nil:
+			return "None"
+		}
+	}
+	return jsonText(value)
 }
 
 func (s jsonStep) from(value any) (any, bool) {

@@ -21,9 +21,7 @@ func lastWill(ctx context.Context, p *probe) (finding, error) {
 	if err := observer.subscribe(ctx, p.qos, e.from); err != nil {
 		return finding{}, err
 	}
-	mortal := p.id
-	mortal.clientID += "will"
-	c, err := p.open(ctx, mortal, &will{topic: p.topic, payload: []byte(p.payload), qos: p.qos})
+	c, err := p.open(ctx, p.id.second("will"), &will{topic: p.topic, payload: []byte(p.payload), qos: p.qos})
 	if err != nil {
 		return finding{}, err
 	}

@@ -4,7 +4,6 @@ import (
 	"errors"
 	"fmt"
 	"strings"
-	"time"
 
 	"checkbus/checks"
 )
@@ -41,42 +40,39 @@ func parseMetric(text string) (metric, error) {
 }
 
 // parseAttributes reads ",unit=U,min=N,max=N,warning=RANGE,critical=RANGE",
-// any of them.
+// any of them in any order: the ranges count the unit where that is a time.
 func (m *metric) parseAttributes(text string) error {
+	var warning, critical string
 	for item := range strings.SplitSeq(strings.TrimPrefix(text, ","), ",") {
 		if item == "" {
 			continue
 		}
-		key, value, _ := strings.Cut(item, "=")
-		if err := m.set(key, value); err != nil {
+		var err error
+		switch key, value, _ := strings.Cut(item, "="); key {
+		case "label":
+			m.label = value
+		case "unit":
+			m.unit = value
+		case "min":
+			m.min, err = parseBound(value)
+		case "max":
+			m.max, err = parseBound(value)
+		case "warning":
+			warning = value
+		case "critical":
+			critical = value
+		default:
+			err = errors.New("none of label, unit, min, max, warning, critical")
+		}
+		if err != nil {
 			return fmt.Errorf("%s: %w", item, err)
 		}
 	}
-	return nil
+	var err, err2 error
+	m.warn, err = parseLimit(warning, units[m.unit])
+	m.crit, err2 = parseLimit(critical, units[m.unit])
+	return errors.Join(err, err2)
 }
-
-func (m *metric) set(key, value string) (err error) {
-	switch key {
-	case "label":
-		m.label = value
-	case "unit":
-		m.unit = value
-	case "min":
-		m.min, err = parseBound(value)
-	case "max":
-		m.max, err = parseBound(value)
-	case "warning":
-		m.warn, err = parseLimit(value, timeBase(m.unit))
-	case "critical":
-		m.crit, err = parseLimit(value, timeBase(m.unit))
-	default:
-		err = errors.New("none of label, unit, min, max, warning, critical")
-	}
-	return err
-}
-
-// timeBase is what a metric's unit counts, 0 when it is no time.
-func timeBase(unit string) time.Duration { return units[unit] }
 
 func parseBound(text string) (*float64, error) {
 	n, err := parseNumber(text)

@@ -9,13 +9,14 @@ import (
 )
 
 // parseNumber reads a payload or JSON value as a finite number: digits as
-// JSON or Go writes them with white space around, or true and false as 1 and 0.
+// JSON or Go writes them with white space around, or true and false, as JSON or
+// Python writes them, as 1 and 0.
 func parseNumber(text string) (float64, error) {
 	text = strings.TrimSpace(text)
 	switch text {
-	case "true":
+	case "true", "True":
 		return 1, nil
-	case "false":
+	case "false", "False":
 		return 0, nil
 	}
 	n, err := strconv.ParseFloat(text, 64)

@@ -21,10 +21,10 @@ func options(s *settings) []option {
 
 func brokerOptions(s *settings) []option {
 	return []option{
-		{"hostname", "H", "HOST", "the broker (localhost)", "", text(&s.host)},
+		{"hostname", "H", "HOST", "the broker (localhost)", "", hostname(&s.host)},
 		{"port", "p", "PORT", "its port (1883; tls 8883, ws 80, wss 443)", "", number(&s.port, 1, 65535)},
 		{"transport", "", "KIND", "tcp, tls, ws or wss (tcp; in mode cert tls)", "", choice(&s.transport, "tcp", "tls", "ws", "wss")},
-		{"path", "", "PATH", "of the WebSocket (/mqtt)", "", text(&s.path)},
+		{"path", "", "PATH", "of the WebSocket, with its query (/mqtt)", "", request(&s.path)},
 		{"mqtt-version", "", "VERSION", "3.1.1 or 5 (3.1.1)", "", protocol(&s.version)},
 		{"timeout", "t", "TIME", "the check ends within it, whatever happens (10s)", "", span(&s.timeout)},
 		{"user", "u", "NAME", "user name", "", text(&s.user)},

@@ -11,6 +11,10 @@ import (
 	"checkbus/checks"
 )
 
+// maxFilled is how much of a value is filled into --message, in bytes: Nagios
+// keeps 8 KiB of a plugin's output (include/nagios.h, MAX_PLUGIN_OUTPUT_LENGTH).
+const maxFilled = 4096
+
 // placeholders are what --message may name.
 var placeholders = []string{"text", "host", "port", "topic", "value", "payload", "age", "time"}
 
@@ -68,7 +72,7 @@ func fill(s *settings, f finding, took time.Duration) string {
 		"time":  fmt.Sprintf("%.3fs", took.Seconds()),
 	}
 	for name, value := range f.fill {
-		values[name] = value
+		values[name] = shorten(value, maxFilled)
 	}
 	var pairs []string
 	for _, name := range placeholders {

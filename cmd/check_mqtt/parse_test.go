@@ -2,6 +2,7 @@ package main
 
 import (
 	"errors"
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
@@ -258,6 +259,60 @@ func TestSysNumbers(t *testing.T) {
 	for _, bad := range []string{"mosquitto version 2.0.11", "", "99999999999999999999 seconds"} {
 		if got, err := parseSysNumber(bad); err == nil {
 			t.Errorf("parseSysNumber(%q) = %v, want an error", bad, got)
+		}
+	}
+}
+
+func TestSysUnits(t *testing.T) {
+	for name, want := range map[string]string{
+		"uptime": "s", "clients/connected": "", "bytes/sent": "c", "publish/bytes/received": "c", "load/bytes/sent": "c",
+		"load/messages/received/1min": "", "heap/maximum": "B", "store/messages/bytes": "B", "packet/out/count": "",
+		"$SYS/broker/publish/messages/dropped": "c",
+	} {
+		v, err := parseSysValue(name)
+		if err != nil || v.unit != want {
+			t.Errorf("%s is in %q, %v, want %q", name, v.unit, err, want)
+		}
+	}
+}
+
+// A broker that sends what nobody asked for fills no memory.
+func TestSysKeepsOnlyWhatItAskedFor(t *testing.T) {
+	filters := []string{"$SYS/broker/uptime", "$SYS/brokers/+/uptime"}
+	for topic, want := range map[string]string{
+		"$SYS/broker/uptime":      "$SYS/broker/uptime",
+		"$SYS/brokers/a@b/uptime": "$SYS/brokers/+/uptime",
+		"$SYS/brokers/uptime":     "",
+		"junk/1":                  "",
+	} {
+		if got := filterOf(topic, filters); got != want {
+			t.Errorf("%s came in by %q, want %q", topic, got, want)
+		}
+	}
+}
+
+func TestHostMayHaveBrackets(t *testing.T) {
+	for text, want := range map[string]string{"[::1]": "[::1]:1883", "::1": "[::1]:1883", "fe80::1%lo": "[fe80::1%lo]:1883", "broker": "broker:1883"} {
+		for _, args := range [][]string{{"check_mqtt", "-H", text}, {"check-mqtt", "--host", text}} {
+			s, err := arguments(args)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if got := (&probe{settings: s}).address(); got != want {
+				t.Errorf("%q is the broker %s, want %s", args, got, want)
+			}
+		}
+	}
+}
+
+// Every client of a check has an identifier that any broker takes (MQTT 3.1.1,
+// section 3.1.3.1).
+func TestClientIdentifiersFitAnyBroker(t *testing.T) {
+	p := &probe{settings: defaults()}
+	id := identity{clientID: p.ownID()}
+	for _, id := range []identity{id, id.second("will"), id.second("peer")} {
+		if !regexp.MustCompile(`^[0-9a-zA-Z]{1,23}$`).MatchString(id.clientID) {
+			t.Errorf("%q", id.clientID)
 		}
 	}
 }

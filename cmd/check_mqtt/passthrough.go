@@ -4,7 +4,6 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
-	"fmt"
 	"strings"
 
 	"checkbus/checks"
@@ -26,13 +25,18 @@ func passthrough(ctx context.Context, p *probe) (finding, error) {
 // passOn makes a finding of a result.
 func (p *probe) passOn(m message) finding {
 	f, err := decodeResult(m)
-	if err == nil && p.timePath != "" {
-		f, err = p.judgeAge(f, m)
-	}
+	f = f.with("topic", m.topic).with("payload", string(m.payload))
 	if err != nil {
-		f.State, f.Text = checks.Critical, fmt.Sprintf("wrong payload on %s: %v", m.topic, err)
+		return p.faulty(f, m, []error{err})
 	}
-	return f.with("topic", m.topic).with("payload", string(m.payload))
+	if p.timePath == "" {
+		return f
+	}
+	if err := p.judgeAge(&f, m); err != nil {
+		f.State = checks.Worst(f.State, p.stateOf(err))
+		f.Text += ", " + err.Error()
+	}
+	return f
 }
 
 // decodeResult reads one result with the gateway's own decoder. The object it

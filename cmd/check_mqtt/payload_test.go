@@ -36,6 +36,9 @@ func FuzzPayload(f *testing.F) {
 		probes[name] = &probe{settings: s}
 	}
 	f.Fuzz(func(t *testing.T, topic string, payload []byte) {
+		if topic == "" {
+			return // readPacket takes no such message
+		}
 		m := message{topic: topic, payload: payload, at: time.Now()}
 		for name, p := range probes {
 			out := render(p.settings, p.finding(m), 0).String()
@@ -50,6 +53,24 @@ func FuzzPayload(f *testing.F) {
 	})
 }
 
+// The clock of a publisher that is a little ahead makes no alert.
+func TestAgeIsNotNegativeByAClockALittleAhead(t *testing.T) {
+	s, err := parse([]string{"age", "-T", "a", "--time-path", "$", "-w", "1m"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	p, now := &probe{settings: s}, time.Now()
+	for ahead, want := range map[time.Duration]checks.State{
+		0: checks.OK, 20 * time.Millisecond: checks.OK, 4 * time.Second: checks.OK, 7 * time.Second: checks.Warning,
+		-59 * time.Second: checks.OK, -61 * time.Second: checks.Warning,
+	} {
+		stamp := now.Add(ahead).Format(time.RFC3339Nano)
+		if out := render(s, p.finding(message{topic: "a", payload: []byte(stamp), at: now}), 0); out.State != want {
+			t.Errorf("%v ahead: %v, want %v", ahead, out, want)
+		}
+	}
+}
+
 // finding is what the mode makes of a message.
 func (p *probe) finding(m message) finding {
 	switch p.mode.name {
@@ -58,11 +79,9 @@ func (p *probe) finding(m message) finding {
 	case "sys":
 		return p.judgeSys(map[string]string{p.values[0].topics[0]: string(m.payload)})
 	case "age":
-		old, err := p.ageOf(m)
-		if err != nil {
-			return p.missing("no time stamp: %v", err)
-		}
-		return p.judgeAges(ages{m.topic: m.at.Add(-old)}, m.at)
+		heard := &ages{spoke: map[string]time.Time{}}
+		heard.take(p, m)
+		return p.judgeAges(heard, m.at)
 	case "gateway":
 		d := &delivery{object: p.object, no: map[string]verdict{}, cores: map[string]bool{}}
 		for _, topic := range []string{rejectedRoot + "/me", stateRoot + "/web1", coreRoot + "/" + m.topic} {
@@ -75,4 +94,28 @@ func (p *probe) finding(m message) finding {
 		return d.rejected()
 	}
 	return p.passOn(m)
+}
+
+// However long a payload is, the line that tells of it stays within what a
+// core keeps of a plugin's output.
+func TestLongPayloadsAreCutInTheOutput(t *testing.T) {
+	long := strings.Repeat("x", 64<<10)
+	for _, template := range []string{"{text}", "{payload}", "{value}"} {
+		s, err := parse([]string{"read", "-T", "a", "--message", template})
+		if err != nil {
+			t.Fatal(err)
+		}
+		p := &probe{settings: s}
+		if out := render(s, p.judge(message{topic: "a", payload: []byte(long)}), 0).String(); len(out) > 8<<10 || !strings.Contains(out, "... (65536 bytes)") {
+			t.Errorf("%s: %d bytes: %.80s", template, len(out), out)
+		}
+	}
+	s, err := parse([]string{"sys", "--value", "version"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	out := render(s, (&probe{settings: s}).judgeSys(map[string]string{"$SYS/broker/version": long}), 0).String()
+	if len(out) > 8<<10 || !strings.Contains(out, "... (65536 bytes)") {
+		t.Errorf("sys: %d bytes: %.80s", len(out), out)
+	}
 }

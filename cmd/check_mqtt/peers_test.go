@@ -1,11 +1,15 @@
 package main
 
 import (
-	"bytes"
+	"bufio"
 	"context"
+	"crypto/sha1"
+	"encoding/base64"
 	"encoding/json"
 	"io"
 	"net"
+	"net/textproto"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -44,8 +48,12 @@ var peers = map[string]peer{
 	"garbage-at-message":  func(c net.Conn) { steps(c, connack, suback); says(c, "\xF7\xFF\xFF\xFF\xFF"); wait(c) },
 	"never-echoes":        func(c net.Conn) { steps(c, connack, suback); wait(c) },
 	"connect-packet":      func(c net.Conn) { steps(c, []byte{0x10, 0}); wait(c) },
-	"short-suback":        func(c net.Conn) { steps(c, connack, []byte{0x90, 2, 0, 1}); wait(c) },
-	"floods":              func(c net.Conn) { steps(c, connack, suback); flood(c) },
+	"eager": func(c net.Conn) {
+		steps(c, connack, slices.Concat([]byte("\x31\x04\x00\x01tx"), suback))
+		wait(c)
+	},
+	"short-suback": func(c net.Conn) { steps(c, connack, []byte{0x90, 2, 0, 1}); wait(c) },
+	"floods":       func(c net.Conn) { steps(c, connack, suback); repeat(c, "\x30\x04\x00\x01tx") },
 
 	"refuses-1": func(c net.Conn) { steps(c, []byte{0x20, 2, 0, 1}) },
 	"refuses-3": func(c net.Conn) { steps(c, []byte{0x20, 2, 0, 3}) },
@@ -53,6 +61,8 @@ var peers = map[string]peer{
 	"no-mqtt-websocket": func(c net.Conn) {
 		steps(c, []byte("HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\n\r\n"))
 	},
+	"endless-upgrade": func(c net.Conn) { steps(c, []byte("HTTP/1.1 101 Yes\r\nX: ")); repeat(c, "endless") },
+	"text-websocket":  textFrames,
 }
 
 // steps answers each read with the next text; nil is for none.
@@ -75,22 +85,41 @@ func wait(c net.Conn) { _, _ = io.Copy(io.Discard, c) }
 // dribble sends the beginning of a packet, a byte at a time, for ever.
 func dribble(c net.Conn) {
 	says(c, "\x30\xFF\xFF\x7F")
-	for {
+	for range time.Tick(time.Millisecond) {
 		if _, err := c.Write([]byte{'x'}); err != nil {
 			return
 		}
-		time.Sleep(time.Millisecond)
 	}
 }
 
-// flood sends messages that nobody asked for.
-func flood(c net.Conn) {
-	many := bytes.Repeat([]byte{0x30, 4, 0, 1, 't', 'x'}, 1000)
+// repeat writes text until the client goes.
+func repeat(c net.Conn, text string) {
+	many := strings.Repeat(text, 1000)
 	for {
-		if _, err := c.Write(many); err != nil {
+		if _, err := io.WriteString(c, many); err != nil {
 			return
 		}
 	}
+}
+
+// textFrames accepts an upgrade to WebSocket with a token, and answers the CONNECT with a
+// CONNACK in a text frame.
+func textFrames(c net.Conn) {
+	in := textproto.NewReader(bufio.NewReader(c))
+	request, err := in.ReadLine()
+	if err != nil || !strings.Contains(request, "?token=") {
+		return
+	}
+	header, err := in.ReadMIMEHeader()
+	if err != nil {
+		return
+	}
+	// RFC 6455, section 4.2.2
+	sum := sha1.Sum([]byte(header.Get("Sec-WebSocket-Key") + "258EAFA5-E914-47DA-95CA-C5AB0DC85B11"))
+	says(c, "HTTP/1.1 101 Yes\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Protocol: mqtt\r\n"+
+		"Sec-WebSocket-Accept: "+base64.StdEncoding.EncodeToString(sum[:])+"\r\n\r\n")
+	steps(c, append([]byte{0x81, 4}, connack...))
+	wait(c)
 }
 
 // startPeer listens on a free port, which becomes $PEER.

@@ -54,6 +54,11 @@ func run(s *settings) finding {
 	case f := <-result:
 		return f
 	case <-time.After(s.timeout - reserve/5):
+	}
+	select { // both may have come by the time that a busy machine looks
+	case f := <-result:
+		return f
+	default:
 		return p.timedOut(hints[p.phases.current()])
 	}
 }
@@ -115,11 +120,11 @@ func (p *probe) timedOut(hint string) finding {
 func (p *probe) doubt(phase string) string {
 	switch {
 	case phase == "tls":
-		return ", perhaps it speaks no TLS there"
+		return ", perhaps it takes no more connections, or speaks no TLS there"
 	case phase == "websocket":
-		return ", perhaps it speaks no WebSocket there"
+		return ", perhaps it takes no more connections, or speaks no WebSocket there"
 	case phase == "connect" && p.transport == "tcp":
-		return ", perhaps it wants TLS there"
+		return ", perhaps it takes no more connections, or wants TLS there"
 	case phase == "connect" && p.tls != nil && p.cert == "":
 		return ", perhaps for want of a client certificate"
 	}

@@ -16,19 +16,25 @@ func rate(ctx context.Context, p *probe) (finding, error) {
 		return finding{}, err
 	}
 	defer c.close()
-	p.phases.enter("subscribe")
-	if err := c.subscribe(ctx, p.qos, p.topic); err != nil {
-		return finding{}, err
-	}
 	var messages, bytes int
+	var began time.Time // by the SUBACK, or a message before it
 	c.onMessage = func(m message) {
+		if began.IsZero() {
+			began = m.at
+		}
 		if p.wants(m) {
 			messages++
 			bytes += len(m.payload)
 		}
 	}
+	p.phases.enter("subscribe")
+	if err := c.subscribe(ctx, p.qos, p.topic); err != nil {
+		return finding{}, err
+	}
+	if began.IsZero() {
+		began = time.Now()
+	}
 	p.phases.enter("message")
-	began := time.Now()
 	ctx, cancel := p.withinWindow(ctx)
 	defer cancel()
 	if err := c.listen(ctx, func() bool { return false }); err != nil {

@@ -1,7 +1,6 @@
 package main
 
 import (
-	"bytes"
 	"fmt"
 	"log/slog"
 	"net"
@@ -35,8 +34,8 @@ func TestMain(m *testing.M) {
 //
 //	mosquitto FILE   run a real Mosquitto until the script ends
 //	checkbus FILE    run the gateway
-//	mochi PORT [FILE]
-//	                 run a real mochi-mqtt broker, where FILE is given without
+//	mochi NAME [FILE]
+//	                 run a real mochi-mqtt broker on port $NAME, where FILE is given without
 //	                 its own $SYS but with the retained messages, "TOPIC TEXT"
 //	                 a line, that FILE has
 //	peer KIND        listen on $PEER as a broken broker, see peers_test.go
@@ -44,7 +43,7 @@ func TestMain(m *testing.M) {
 //	publish PORT MS TOPIC TEXT
 //	                 publish every MS milliseconds until the script ends
 //
-// $PORT1 to $PORT4 are free ports, and $CERTS is a folder of certificates.
+// $PORT1 to $PORT5 are free ports, and $CERTS is a folder of certificates.
 func TestScripts(t *testing.T) {
 	realtest.Need(t, "mosquitto")
 	certs := t.TempDir()
@@ -55,7 +54,7 @@ func TestScripts(t *testing.T) {
 		Setup: func(env *testscript.Env) error {
 			env.Setenv("CERTS", certs)
 			env.Setenv("GORACE", "atexit_sleep_ms=0") // the race detector's second at every exit
-			for i := 1; i <= 4; i++ {
+			for i := 1; i <= 5; i++ {
 				_, port, _ := net.SplitHostPort(realtest.FreeAddr(t))
 				env.Setenv(fmt.Sprintf("PORT%d", i), port)
 			}
@@ -73,7 +72,7 @@ func TestScripts(t *testing.T) {
 }
 
 // startMosquitto runs Mosquitto on a configuration in which $NAME stands for
-// the script's variables, and waits until every listener answers.
+// the script's variables, and waits until it listens.
 func startMosquitto(ts *testscript.TestScript, neg bool, args []string) {
 	if neg || len(args) != 1 {
 		ts.Fatalf("usage: mosquitto FILE")
@@ -86,7 +85,7 @@ func startMosquitto(ts *testscript.TestScript, neg bool, args []string) {
 	if os.Geteuid() == 0 {
 		text = "user root\n" + text // else it becomes another, who cannot read here
 	}
-	startDaemon(ts, args[0], text, program, "-c")
+	startDaemon(ts, args[0], text, regexp.MustCompile(`mosquitto version \S+ running`), program, "-c")
 }
 
 // startCheckbus runs this module's gateway in the same way.
@@ -99,67 +98,65 @@ func startCheckbus(ts *testscript.TestScript, neg bool, args []string) {
 	if out, err := build.CombinedOutput(); err != nil {
 		ts.Fatalf("go build: %v\n%s", err, out)
 	}
-	startDaemon(ts, args[0], ts.ReadFile(args[0]), program, "serve", "-config")
+	text := ts.ReadFile(args[0])
+	ports := len(portVariable.FindAllString(text, -1))
+	ready := regexp.MustCompile(fmt.Sprintf(`(?s)(msg=listening.*){%d}`, ports))
+	startDaemon(ts, args[0], text, ready, program, "serve", "-config")
 }
 
 var portVariable = regexp.MustCompile(`\$PORT[0-9]`)
 
 // startDaemon runs program, with the configuration text in a file for its last
-// argument, until the script ends. It waits until every $PORT in the text
-// answers, and takes other ports when one was taken meanwhile.
-func startDaemon(ts *testscript.TestScript, name, text, program string, args ...string) {
-	ports := portVariable.FindAllString(text, -1)
-	file := ts.MkAbs(name + ".expanded")
+// argument, until the script ends. It waits until the daemon has its ports, and
+// takes others when one was taken meanwhile.
+func startDaemon(ts *testscript.TestScript, name, text string, ready *regexp.Regexp, program string, args ...string) {
+	file, logged := ts.MkAbs(name+".expanded"), ts.MkAbs(name+".log")
 	for range 5 {
 		ts.Check(os.WriteFile(file, []byte(os.Expand(text, ts.Getenv)), 0o600))
-		var log bytes.Buffer
+		log, err := os.Create(logged)
+		ts.Check(err)
 		cmd := exec.Command(program, append(args, file)...)
-		cmd.Dir, cmd.Stdout, cmd.Stderr = filepath.Dir(file), &log, &log
-		ts.Check(cmd.Start())
+		cmd.Dir, cmd.Stdout, cmd.Stderr = filepath.Dir(file), log, log
+		err = cmd.Start()
+		log.Close()
+		ts.Check(err)
 		exited := make(chan struct{})
 		go func() {
 			_ = cmd.Wait() // how it ends says nothing: the script ends it
 			close(exited)
 		}()
-		if answers(ts, ports, exited) {
-			ts.Defer(func() {
-				_ = cmd.Process.Kill() // it may have ended by itself
-				<-exited
-			})
+		stop := func() {
+			_ = cmd.Process.Kill() // it may have ended by itself
+			<-exited
+		}
+		if saysReady(ts, logged, ready, exited) {
+			ts.Defer(stop)
 			return
 		}
-		_ = cmd.Process.Kill()
-		<-exited
-		ts.Logf("%s", log.String())
-		for _, p := range ports {
+		stop()
+		ts.Logf("%s", ts.ReadFile(logged))
+		for _, p := range portVariable.FindAllString(text, -1) {
 			ts.Setenv(p[1:], freePort(ts))
 		}
 	}
 	ts.Fatalf("%s does not start", program)
 }
 
-// answers waits until all ports do; false when the daemon has ended, or does
-// not open them.
-func answers(ts *testscript.TestScript, ports []string, exited <-chan struct{}) bool {
-	deadline := time.Now().Add(20 * time.Second)
-	for _, p := range ports {
-		for {
-			conn, err := net.Dial("tcp", "127.0.0.1:"+ts.Getenv(p[1:]))
-			if err == nil {
-				conn.Close()
-				break
-			}
-			select {
-			case <-exited:
-				return false
-			case <-time.After(5 * time.Millisecond):
-			}
-			if time.Now().After(deadline) {
-				return false
-			}
+// saysReady waits until a daemon's log says so; false when the daemon has
+// ended, or does not say so. A port that answers proves nothing: it may be
+// somebody else's.
+func saysReady(ts *testscript.TestScript, log string, ready *regexp.Regexp, exited <-chan struct{}) bool {
+	tick := time.NewTicker(5 * time.Millisecond)
+	defer tick.Stop()
+	for deadline := time.Now().Add(time.Minute); time.Now().Before(deadline); <-tick.C {
+		if ready.MatchString(ts.ReadFile(log)) {
+			return true
+		}
+		if isDone(exited) {
+			return false
 		}
 	}
-	return true
+	return false
 }
 
 func freePort(ts *testscript.TestScript) string {
@@ -183,7 +180,7 @@ func (*allowAll) OnACLCheck(*mochi.Client, string, bool) bool              { ret
 // startMochi runs the broker library that checkbus stands on.
 func startMochi(ts *testscript.TestScript, neg bool, args []string) {
 	if neg || len(args) == 0 {
-		ts.Fatalf("usage: mochi PORT [FILE]")
+		ts.Fatalf("usage: mochi NAME [FILE]")
 	}
 	options := &mochi.Options{InlineClient: true, SysTopicResendInterval: 1, Logger: slog.New(slog.DiscardHandler)}
 	if len(args) > 1 {
@@ -191,7 +188,10 @@ func startMochi(ts *testscript.TestScript, neg bool, args []string) {
 	}
 	server := mochi.New(options)
 	ts.Check(server.AddHook(new(allowAll), nil))
-	ts.Check(server.AddListener(listeners.NewTCP(listeners.Config{ID: "tcp", Address: "127.0.0.1:" + args[0]})))
+	tcp := listeners.NewTCP(listeners.Config{ID: "tcp", Address: "127.0.0.1:0"})
+	ts.Check(server.AddListener(tcp))
+	_, port, _ := net.SplitHostPort(tcp.Address())
+	ts.Setenv(args[0], port)
 	ts.Check(server.Serve())
 	ts.Defer(func() { server.Close() })
 	if len(args) == 1 {

@@ -7,7 +7,9 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net/url"
 	"os"
+	"slices"
 	"strings"
 	"time"
 
@@ -28,7 +30,7 @@ type settings struct {
 	host       string
 	port       int // 0: by the transport
 	transport  string
-	path       string
+	path       url.URL // of the WebSocket, and its query
 	version    byte
 	timeout    time.Duration
 	keepalive  time.Duration
@@ -84,7 +86,7 @@ func defaults() *settings {
 	return &settings{
 		host:         "localhost",
 		transport:    "tcp",
-		path:         "/mqtt",
+		path:         url.URL{Path: "/mqtt"},
 		version:      4,
 		timeout:      10 * time.Second,
 		keepalive:    time.Minute,
@@ -171,8 +173,10 @@ func (s *settings) conflicts() error {
 		{s.mode.name == "sys" && len(s.values) == 0, "--value is required by mode sys"},
 		{s.mode.name == "acl-deny" && s.deny == "", "--deny is required by mode acl-deny"},
 		{s.mode.name == "gateway" && s.object.Host == "", "--result-host is required by mode gateway"},
+		{s.mode.name == "gateway" && s.given["client-id"] && s.clientID == "", "mode gateway needs a --client-id, or none: rejections are told to it"},
 		{s.mode.publishes && strings.ContainsAny(s.topic, "+#") && s.deny != "subscribe", "--topic is published to: wildcards cannot be"},
 		{s.witness != "" && strings.ContainsAny(s.topic, "+#"), "--witness-user publishes to --topic: wildcards cannot be"},
+		{twice(s.labels()) != "", fmt.Sprintf("the label %q is used twice", twice(s.labels()))},
 		{(s.witness == "") != (s.witnessPass == ""), "--witness-user and --witness-password-file belong together"},
 	}
 	var errs []error
@@ -182,6 +186,33 @@ func (s *settings) conflicts() error {
 		}
 	}
 	return errors.Join(errs...)
+}
+
+// labels are those of the performance data of --metric, --value, and
+// --time-path in mode read, sorted.
+func (s *settings) labels() []string {
+	var labels []string
+	for _, m := range s.metrics {
+		labels = append(labels, m.label)
+	}
+	for _, v := range s.values {
+		labels = append(labels, v.label)
+	}
+	if s.mode.name == "read" && s.timePath != "" {
+		labels = append(labels, "age")
+	}
+	slices.Sort(labels)
+	return labels
+}
+
+// twice is the first of sorted texts that is there twice, or "".
+func twice(sorted []string) string {
+	for i := 1; i < len(sorted); i++ {
+		if sorted[i] == sorted[i-1] {
+			return sorted[i]
+		}
+	}
+	return ""
 }
 
 // identity is who the check connects as.
@@ -199,13 +230,14 @@ func (s *settings) identity() (identity, error) {
 	return identity{clientID: s.ownID(), user: s.user, password: password}, nil
 }
 
-// ownID is the client identifier: at most 23 letters and digits where it is
-// made up, which every broker takes (MQTT 3.1.1, section 3.1.3.1).
+// ownID is the client identifier. Where it is made up, it and that of a second
+// client have at most 23 letters and digits, which every broker takes (MQTT
+// 3.1.1, section 3.1.3.1).
 func (s *settings) ownID() string {
 	if s.clientID != "" || s.given["client-id"] {
 		return s.clientID
 	}
-	return "checkmqtt" + random(6)
+	return "checkmqtt" + random(4)
 }
 
 // readPassword is the first line of a file.

@@ -67,11 +67,10 @@ func parseSysValue(text string) (sysValue, error) {
 }
 
 // sysUnit is the unit of Mosquitto's other values: totals are counters, and
-// load averages are per minute, for which performance data has no unit.
+// load averages, which end in 1min and so on, are per minute, for which
+// performance data has no unit.
 func sysUnit(name string) string {
 	switch {
-	case strings.HasPrefix(name, "load/"):
-		return ""
 	case strings.HasPrefix(name, "heap/") || strings.HasSuffix(name, "/bytes"):
 		return "B"
 	case strings.HasSuffix(name, "/received") || strings.HasSuffix(name, "/sent") || strings.HasSuffix(name, "/dropped"):
@@ -94,7 +93,11 @@ func sys(ctx context.Context, p *probe) (finding, error) {
 	}
 	defer c.close()
 	got := map[string]string{}
-	c.onMessage = func(m message) { got[filterOf(m.topic, filters)] = string(m.payload) }
+	c.onMessage = func(m message) {
+		if f := filterOf(m.topic, filters); f != "" {
+			got[f] = string(m.payload)
+		}
+	}
 	p.phases.enter("subscribe")
 	if err := c.subscribe(ctx, p.qos, filters...); err != nil {
 		return finding{}, err
@@ -103,7 +106,7 @@ func sys(ctx context.Context, p *probe) (finding, error) {
 	ctx, cancel := p.withinWindow(ctx)
 	defer cancel()
 	err = c.listen(ctx, func() bool {
-		return !slices.ContainsFunc(p.values, func(v sysValue) bool { return v.payload(got) == nil })
+		return !slices.ContainsFunc(p.values, func(v sysValue) bool { return v.heard(got) == "" })
 	})
 	if err != nil {
 		return finding{}, err
@@ -111,7 +114,7 @@ func sys(ctx context.Context, p *probe) (finding, error) {
 	return p.judgeSys(got), nil
 }
 
-// filterOf is the filter that a topic came in by.
+// filterOf is the filter that a topic came in by, "" when it is none of them.
 func filterOf(topic string, filters []string) string {
 	levels := strings.Split(topic, "/")
 	for _, f := range filters {
@@ -120,29 +123,40 @@ func filterOf(topic string, filters []string) string {
 			return f
 		}
 	}
-	return topic
+	return ""
 }
 
-// payload is what came for the value, nil when nothing did.
-func (v sysValue) payload(got map[string]string) *string {
+// heard is the topic by which the value came, "" when it did not.
+func (v sysValue) heard(got map[string]string) string {
 	for _, t := range v.topics {
-		if text, ok := got[t]; ok {
-			return &text
+		if _, ok := got[t]; ok {
+			return t
 		}
 	}
-	return nil
+	return ""
+}
+
+// text is what a payload that came by topic says. EMQX 5 counts its time in
+// milliseconds (apps/emqx/src/emqx_sys.erl, uptime), others in words.
+func (v sysValue) text(topic, payload string) string {
+	ms, err := strconv.ParseInt(payload, 10, 64)
+	if err != nil || topic != "$SYS/brokers/+/uptime" || v.unit != "s" {
+		return payload
+	}
+	return fmt.Sprintf("%d seconds", ms/1000)
 }
 
 func (p *probe) judgeSys(got map[string]string) finding {
 	f := found("")
 	var parts, absent []string
 	for _, v := range p.values {
-		text := v.payload(got)
-		if text == nil {
+		topic := v.heard(got)
+		if topic == "" {
 			absent = append(absent, v.topics[0])
 			continue
 		}
-		n, err := parseSysNumber(*text)
+		text := v.text(topic, got[topic])
+		n, err := parseSysNumber(text)
 		m := v.withDefaults(p.settings)
 		switch {
 		case err == nil:
@@ -150,8 +164,8 @@ func (p *probe) judgeSys(got map[string]string) finding {
 		case !m.warn.IsZero() || !m.crit.IsZero():
 			absent = append(absent, v.topics[0]+" as a number")
 		}
-		parts = append(parts, strings.TrimSpace(v.label+" "+*text))
-		f = f.with("value", *text)
+		parts = append(parts, strings.TrimSpace(v.label+" "+shorten(text, maxExcerpt)))
+		f = f.with("value", text)
 	}
 	f.Text = strings.Join(parts, ", ")
 	if len(absent) > 0 {

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bytes"
 	"context"
 	"crypto/tls"
 	"crypto/x509"
@@ -73,6 +74,7 @@ func explainTLS(err error) string {
 	var (
 		record  tls.RecordHeaderError
 		alert   tls.AlertError
+		unknown x509.UnknownAuthorityError
 		invalid *tls.CertificateVerificationError
 	)
 	switch {
@@ -80,10 +82,21 @@ func explainTLS(err error) string {
 		return "the broker does not speak TLS on this port"
 	case errors.As(err, &alert):
 		return fmt.Sprintf("the broker broke the handshake off: %v", alert)
+	case errors.As(err, &unknown) && unknown.Cert != nil:
+		return unknown.Error() + ", " + issuer(unknown.Cert)
 	case errors.As(err, &invalid):
 		return invalid.Err.Error()
 	}
 	return ""
+}
+
+// issuer names the authority that was not found: the broker may not send all
+// certificates between its own and the authority's.
+func issuer(cert *x509.Certificate) string {
+	if bytes.Equal(cert.RawIssuer, cert.RawSubject) {
+		return "by itself"
+	}
+	return cert.Issuer.String()
 }
 
 func (p *probe) tlsDetails() []string {

@@ -97,10 +97,10 @@ func excerpt(payload []byte) string {
 	return fmt.Sprintf("%q... (%d bytes)", payload[:maxExcerpt], len(payload))
 }
 
-// shorten is the beginning of a text.
-func shorten(text string) string {
-	if len(text) <= maxExcerpt {
+// shorten is the beginning of a text, up to limit bytes of it.
+func shorten(text string, limit int) string {
+	if len(text) <= limit {
 		return text
 	}
-	return fmt.Sprintf("%s... (%d bytes)", strings.ToValidUTF8(text[:maxExcerpt], ""), len(text))
+	return fmt.Sprintf("%s... (%d bytes)", strings.ToValidUTF8(text[:limit], ""), len(text))
 }

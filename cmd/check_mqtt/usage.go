@@ -11,7 +11,7 @@ Watches an MQTT broker. The exit code is 0 OK, 1 WARNING, 2 CRITICAL, 3 UNKNOWN;
 wrong usage, --help and --version exit with 3.
 
   check_mqtt -H broker -w 200ms -c 1s
-  check_mqtt read -H broker -T plant/boiler --metric 'temp=$.temp,unit=C,critical=10:90'
+  check_mqtt read -H broker -T plant/boiler --metric temp=temp,critical=10:90
 
 Modes:
 `
@@ -66,5 +66,24 @@ func (o option) usage() string {
 	if o.modes != "" {
 		help += " [" + o.modes + "]"
 	}
-	return fmt.Sprintf("  %s\n        %s\n", name, help)
+	return "  " + name + "\n" + indent(help)
+}
+
+// indent sets text in lines of at most 80 columns, eight of them empty.
+func indent(text string) string {
+	const margin, width = "       ", 80
+	var b strings.Builder
+	column := 0
+	for word := range strings.FieldsSeq(text) {
+		if column == 0 || column+1+len(word) > width {
+			if column > 0 {
+				b.WriteByte('\n')
+			}
+			b.WriteString(margin)
+			column = len(margin)
+		}
+		b.WriteString(" " + word)
+		column += 1 + len(word)
+	}
+	return b.String() + "\n"
 }

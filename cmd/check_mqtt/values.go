@@ -3,6 +3,7 @@ package main
 import (
 	"errors"
 	"fmt"
+	"net/url"
 	"slices"
 	"strconv"
 	"strings"
@@ -13,6 +14,29 @@ import (
 
 func text(p *string) func(string) error {
 	return func(v string) error { *p = v; return nil }
+}
+
+// hostname takes an IPv6 address also in the brackets that it has in a URL.
+func hostname(p *string) func(string) error {
+	return func(v string) error {
+		*p = v
+		if inner, ok := strings.CutPrefix(v, "["); ok && strings.HasSuffix(inner, "]") {
+			*p = strings.TrimSuffix(inner, "]")
+		}
+		return nil
+	}
+}
+
+// request reads a path, which may have a query.
+func request(p *url.URL) func(string) error {
+	return func(v string) error {
+		u, err := url.ParseRequestURI("/" + strings.TrimPrefix(v, "/"))
+		if err != nil {
+			return err
+		}
+		*p = *u
+		return nil
+	}
 }
 
 // boolean reads true or false; a switch without a value is true.

@@ -66,6 +66,16 @@ func decodeBody(pk *packets.Packet, body []byte) error {
 	if err := decode(body); err != nil {
 		return fmt.Errorf("%w: %s: %w", errMalformed, name, err)
 	}
+	// No topic is empty (MQTT 3.1.1, section 4.7.3), and aliases in the place of
+	// one were not asked for.
+	if pk.FixedHeader.Type == packets.Publish && pk.TopicName == "" {
+		return fmt.Errorf("%w: a PUBLISH without a topic", errMalformed)
+	}
+	// A DISCONNECT may end behind its reason code (MQTT 5, section 3.14.2.2.1),
+	// as Mosquitto's does; the library takes that for none.
+	if pk.FixedHeader.Type == packets.Disconnect && pk.ProtocolVersion == 5 && len(body) == 1 {
+		pk.ReasonCode = body[0]
+	}
 	return nil
 }
 

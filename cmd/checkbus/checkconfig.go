@@ -2,7 +2,6 @@ package main
 
 import (
 	"errors"
-	"flag"
 	"fmt"
 	"io"
 	"strings"
@@ -11,9 +10,9 @@ import (
 // runCheckConfig checks the settings, and that what they name is there, and
 // prints what would run.
 func runCheckConfig(args []string, out, log io.Writer) error {
-	flags := flag.NewFlagSet("check-config", flag.ContinueOnError)
+	flags := newFlags("check-config", "Checks the settings and all that they name, and prints what would run.", log)
 	config := flags.String("config", "", "settings `file`")
-	if err := parse(flags, args, log); err != nil {
+	if err := parse(flags, args); err != nil {
 		return err
 	}
 	s, err := readSettings(*config)

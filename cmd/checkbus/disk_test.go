@@ -115,6 +115,8 @@ func TestAFullDiskRefusesAndLosesNothing(t *testing.T) {
 	}
 	disk.fill(0)
 	g.refusesAloud()
+	disk.free()
+	disk.fill(1 << 20) // what is handed over is noted on the disk; without any room that may wait
 	n.Start()
 	if repeats := account.settle(backlog); repeats > 0 {
 		t.Errorf("full disk: %d results were processed twice", repeats)

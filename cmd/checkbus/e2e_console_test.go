@@ -7,6 +7,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"syscall"
 	"testing"
 
 	"github.com/chromedp/chromedp"
@@ -126,6 +127,41 @@ func TestConsoleHealsAfterARestart(t *testing.T) {
 	}
 }
 
+// Who may not read everything sees what it may, and need not wait for the rest.
+func TestConsoleShowsWhatMayBeRead(t *testing.T) {
+	web, acl := realtest.FreeAddr(t), filepath.Join(t.TempDir(), "acl")
+	if err := os.WriteFile(acl, []byte("topic write nagios/#\ntopic read checkbus/state/web1/#\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	g := startGateway(t, fmt.Sprintf("[web]\naddress = %q\n[access]\nacl_file = %q\n", web, acl))
+	g.publish("nagios/web1/disk", `{"exit_code":2,"reason":"full"}`)
+	g.publish("nagios/web2/disk", `{"exit_code":2,"reason":"full"}`)
+	p := openConsole(t, "http://"+web, "/")
+	p.live()
+	if got, want := p.rows(), []string{"CRITICAL web1 disk"}; !slices.Equal(got, want) {
+		t.Errorf("rows %q, want %q", got, want)
+	}
+}
+
+// A gateway that hangs, or whose network is gone, breaks no connection; it is seen
+// all the same.
+func TestConsoleSeesAGatewayThatHangs(t *testing.T) {
+	g, base := startWithConsole(t)
+	p := openConsole(t, base, "/")
+	p.live()
+	if err := g.cmd.Process.Signal(syscall.SIGSTOP); err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = g.cmd.Process.Signal(syscall.SIGCONT) }() // when the test fails, so that it can be ended
+	p.until(`document.body.dataset.connection === 'lost' && !document.getElementById('lost').hidden`)
+	if err := g.cmd.Process.Signal(syscall.SIGCONT); err != nil {
+		t.Fatal(err)
+	}
+	p.live()
+	g.publish("nagios/web1/disk", `{"exit_code":2,"reason":"full"}`)
+	p.until(`document.title === '(1) checkbus'`)
+}
+
 // Of ten thousand objects only those in sight are elements of the page.
 func TestConsoleShowsTenThousandObjects(t *testing.T) {
 	g, base := startWithConsole(t)
@@ -169,6 +205,67 @@ func TestConsoleShowsTheGateway(t *testing.T) {
 	p.until(`document.querySelector('#charts output').textContent.endsWith('/s')`)
 	p.do(chromedp.Click(`nav a[data-view=clients]`))
 	p.until(`document.querySelector('#clients tbody td')?.textContent.startsWith('console-')`)
+}
+
+// Whether the gateway is ready is seen wherever one is.
+func TestConsoleSaysThatTheGatewayIsNotReady(t *testing.T) {
+	web := realtest.FreeAddr(t)
+	startGateway(t, fmt.Sprintf("[web]\naddress = %q\n[nagios]\ncommand_file = %q\n", web, filepath.Join(t.TempDir(), "none")))
+	p := openConsole(t, "http://"+web, "/")
+	p.live()
+	p.until(`!document.getElementById('unready').hidden && document.getElementById('unready').textContent.includes('core nagios: cannot be reached')`)
+	p.until(`document.getElementById('gateway-badge').textContent === '1'`)
+}
+
+// What somebody reads stands still, and what came meanwhile is not lost.
+func TestConsoleFeedsPause(t *testing.T) {
+	g, base := startWithConsole(t)
+	p := openConsole(t, base, "/?view=rejected")
+	p.live()
+	g.publish("nagios/web1/disk", "first")
+	p.until(`document.querySelectorAll('#rejected li').length === 1`)
+	p.run(`document.getElementById('rejected-pause').click()`)
+	g.publish("nagios/web1/disk", "second")
+	g.publish("nagios/web1/disk", "third")
+	p.until(`document.getElementById('rejected-pause').textContent === 'Paused, 2 new'`)
+	if got := valueOf[int](p, `document.querySelectorAll('#rejected li').length`); got != 1 {
+		t.Errorf("%d items are shown while the list is paused, want 1", got)
+	}
+	p.run(`document.getElementById('rejected-pause').click()`)
+	p.until(`document.querySelectorAll('#rejected li').length === 3 && document.getElementById('rejected-pause').textContent === 'Pause'`)
+	if got, want := valueOf[[]string](p, `[...document.querySelectorAll('#rejected pre')].map((e) => e.textContent)`), []string{"third", "second", "first"}; !slices.Equal(got, want) {
+		t.Errorf("payloads %q, want %q", got, want)
+	}
+}
+
+// From an event one comes to all of its object, and from the search to the list.
+func TestConsoleIsUsedByKeyboard(t *testing.T) {
+	g, base := startWithConsole(t)
+	p := openConsole(t, base, "/")
+	p.live()
+	g.publish("nagios/web1/disk", `{"exit_code":2,"reason":"full"}`)
+	g.publish("nagios/web1/load", `{"exit_code":1,"reason":"high"}`)
+	p.until(`document.querySelectorAll('#objects .row:not([hidden])').length === 2 && document.querySelectorAll('#events li').length === 2`)
+	p.run(`document.querySelector('#events li:last-child .name').focus()`)
+	p.do(chromedp.KeyEvent(kb.Enter))
+	p.until(`document.getElementById('detail').open && document.getElementById('detail-title').textContent === 'web1 disk'`)
+	p.do(chromedp.KeyEvent(kb.Escape))
+	p.until(`!document.getElementById('detail').open`)
+	p.run(`document.body.dispatchEvent(new KeyboardEvent('keydown', { key: '/', bubbles: true }))`)
+	p.do(chromedp.KeyEvent("load"))
+	p.until(`location.search === '?q=load' && document.querySelectorAll('#objects .row:not([hidden])').length === 1`)
+	p.do(chromedp.KeyEvent(kb.ArrowDown), chromedp.KeyEvent(kb.ArrowDown), chromedp.KeyEvent(kb.Enter))
+	p.until(`document.getElementById('detail').open && document.getElementById('detail-title').textContent === 'web1 load'`)
+}
+
+// A page in the background is given no frames to draw; its title still counts.
+func TestConsoleCountsProblemsInTheBackground(t *testing.T) {
+	g, base := startWithConsole(t)
+	p := openConsole(t, base, "/")
+	p.live()
+	p.run(`Object.defineProperty(document, 'hidden', { get: () => true }); requestAnimationFrame = () => 0`)
+	g.publish("nagios/web1/disk", `{"exit_code":2,"reason":"full"}`)
+	p.until(`document.title === '(1) checkbus'`)
 }
 
 // The page of another machine asks for a password of the password file, and

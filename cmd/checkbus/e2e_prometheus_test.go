@@ -192,6 +192,19 @@ func TestTheAlertsAreSound(t *testing.T) {
 	if out, err := cmd.CombinedOutput(); err != nil {
 		t.Errorf("prometheus.yml: %v\n%s", err, out)
 	}
+	rules, err := os.ReadFile("../../contrib/prometheus/checkbus.rules.yml")
+	if err != nil {
+		t.Fatal(err)
+	}
+	readme, err := os.ReadFile("../../contrib/prometheus/README.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, alert := range regexp.MustCompile(`alert: (\w+)`).FindAllStringSubmatch(string(rules), -1) {
+		if !strings.Contains(string(readme), alert[1]) {
+			t.Errorf("contrib/prometheus/README.md does not list %s", alert[1])
+		}
+	}
 	g := startGateway(t, "")
 	_, metrics := g.get("/metrics")
 	check := exec.CommandContext(t.Context(), promtool, "check", "metrics")

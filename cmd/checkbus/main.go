@@ -99,16 +99,26 @@ func version() string {
 	return "(devel)"
 }
 
-// parse reads the flags of a command that takes no other arguments.
-func parse(flags *flag.FlagSet, args []string, log io.Writer) error {
+// newFlags makes the flags of a command; its help begins with what that does.
+func newFlags(name, does string, log io.Writer) *flag.FlagSet {
+	flags := flag.NewFlagSet(name, flag.ContinueOnError)
 	flags.SetOutput(log)
+	flags.Usage = func() {
+		fmt.Fprintf(log, "Usage: checkbus %s [flags]\n\n%s\n\n", name, does)
+		flags.PrintDefaults()
+	}
+	return flags
+}
+
+// parse reads the flags of a command that takes no other arguments.
+func parse(flags *flag.FlagSet, args []string) error {
 	err := flags.Parse(args)
 	if errors.Is(err, flag.ErrHelp) {
 		return err
 	}
 	if err == nil && flags.NArg() > 0 {
 		err = fmt.Errorf("unexpected argument %q", flags.Arg(0))
-		fmt.Fprintf(log, "checkbus %s: %v\n", flags.Name(), err)
+		fmt.Fprintf(flags.Output(), "checkbus %s: %v\n", flags.Name(), err)
 	}
 	if err != nil {
 		return errUsage

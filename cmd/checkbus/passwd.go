@@ -15,7 +15,7 @@ import (
 	"golang.org/x/term"
 )
 
-const passwdUsage = `usage: checkbus passwd [-D] FILE USER
+const passwdUsage = `Usage: checkbus passwd [-D] FILE USER
 
 Gives USER a password in a password file, which Mosquitto reads too, and creates
 the file when it is missing. The password is asked for twice, or read from

@@ -2,21 +2,21 @@ package main
 
 import (
 	"encoding/json"
-	"flag"
 	"fmt"
 	"io"
 	"strings"
+	"unicode"
 
 	"checkbus/internal/bus"
 )
 
 // runRejected lists the newest refusals, also beside a running gateway.
 func runRejected(args []string, out, log io.Writer) error {
-	flags := flag.NewFlagSet("rejected", flag.ContinueOnError)
-	config := flags.String("config", "", "settings `file`")
+	flags := newFlags("rejected", "Lists the newest messages that were refused, and why; also while the gateway runs.", log)
+	config := flags.String("config", "", "settings `file` of the gateway, which say where its data_dir is")
 	newest := flags.Int("n", 100, "how many of the newest refusals")
 	asJSON := flags.Bool("json", false, "one JSON object a line")
-	if err := parse(flags, args, log); err != nil {
+	if err := parse(flags, args); err != nil {
 		return err
 	}
 	if *newest < 1 {
@@ -41,7 +41,7 @@ func runRejected(args []string, out, log io.Writer) error {
 // printable is s on one line, without anything a terminal would obey.
 func printable(s string) string {
 	return strings.Map(func(r rune) rune {
-		if r < ' ' || r >= 0x7f && r < 0xa0 {
+		if r < ' ' || r >= 0x7f && r < 0xa0 || unicode.Is(unicode.Bidi_Control, r) {
 			return ' '
 		}
 		return r

@@ -3,7 +3,6 @@ package main
 import (
 	"context"
 	"errors"
-	"flag"
 	"fmt"
 	"io"
 	"log/slog"
@@ -26,9 +25,9 @@ import (
 )
 
 func runServe(ctx context.Context, args []string, out io.Writer) error {
-	flags := flag.NewFlagSet("serve", flag.ContinueOnError)
-	config := flags.String("config", "", "settings `file`")
-	if err := parse(flags, args, out); err != nil {
+	flags := newFlags("serve", "Runs the gateway until SIGINT or SIGTERM; SIGHUP reads certificates and access files again.", out)
+	config := flags.String("config", "", "settings `file`; without one, the defaults hold")
+	if err := parse(flags, args); err != nil {
 		return err
 	}
 	s, err := readSettings(*config)

@@ -63,6 +63,7 @@ type PublishSettings struct {
 type BrokerSettings struct {
 	MaxPacket          settings.Size `toml:"max_packet"`
 	MaxConnections     int           `toml:"max_connections"`
+	MaxSessions        int           `toml:"max_sessions"` // 0: twice as many
 	MaxPerAddress      int           `toml:"max_connections_per_address"`
 	MaxRate            int           `toml:"max_rate"`
 	ConnectTimeout     time.Duration `toml:"connect_timeout"`
@@ -71,6 +72,8 @@ type BrokerSettings struct {
 	MaxQueuedMessages  int           `toml:"max_queued_messages"`
 	MaxQueuedBytes     settings.Size `toml:"max_queued_bytes"`
 	MaxStored          settings.Size `toml:"max_stored"`
+	MaxRetained        settings.Size `toml:"max_retained"`
+	MaxKept            settings.Size `toml:"max_kept"`
 	SysInterval        time.Duration `toml:"sys_interval"`
 }
 
@@ -94,6 +97,8 @@ func defaults() Settings {
 			MaxQueuedMessages:  100_000,
 			MaxQueuedBytes:     64 << 20,
 			MaxStored:          1 << 30,
+			MaxRetained:        256 << 20,
+			MaxKept:            256 << 20,
 			SysInterval:        10 * time.Second,
 		},
 		Nagios:    &nagios.Config{},
@@ -158,12 +163,15 @@ func (s Settings) broker() broker.Config {
 		Bridges:        s.Bridge,
 		MaxPacket:      int(s.Broker.MaxPacket),
 		MaxConnections: s.Broker.MaxConnections,
+		MaxSessions:    s.Broker.MaxSessions,
 		ConnectTimeout: s.Broker.ConnectTimeout,
 		MaxTopicLevels: s.Broker.MaxTopicLevels,
 		MaxRate:        s.Broker.MaxRate,
 		Dir:            dir,
 		Queue:          broker.Queue{Messages: s.Broker.MaxQueuedMessages, Bytes: int64(s.Broker.MaxQueuedBytes)},
 		MaxStored:      int64(s.Broker.MaxStored),
+		MaxRetained:    int64(s.Broker.MaxRetained),
+		MaxKept:        int64(s.Broker.MaxKept),
 		SysInterval:    s.Broker.SysInterval,
 
 		MaxConnectionsPerAddress: s.Broker.MaxPerAddress,

@@ -51,6 +51,7 @@ func TestBadSettingsAreNamedByTheirKeys(t *testing.T) {
 		"bad listener":   {"[[listener]]\naddress = \"nowhere\"", []string{"listener[0].address: "}},
 		"sys interval":   {"[broker]\nsys_interval = \"10ms\"", []string{"broker.sys_interval: 10ms is neither 0s nor 1s or more"}},
 		"queues":         {"[broker]\nmax_queued_messages = 0\nmax_queued_bytes = \"1\"\nmax_stored = \"1KiB\"", []string{"broker.max_queued_messages: ", "broker.max_queued_bytes: ", "broker.max_stored: "}},
+		"sessions":       {"[broker]\nmax_sessions = 9\nmax_retained = \"1KiB\"\nmax_kept = \"1KiB\"", []string{"broker.max_sessions: ", "broker.max_retained: ", "broker.max_kept: "}},
 		"bad interval":   {"[broker]\nsys_interval = \"often\"", []string{"broker.sys_interval: "}},
 		"plain interval": {"[broker]\nsys_interval = 10", []string{"broker.sys_interval: "}},
 		"events":         {"[publish]\nevents = \"some\"", []string{"publish.events: \"some\" is neither changes nor all"}},

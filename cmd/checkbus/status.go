@@ -6,7 +6,6 @@ import (
 	"crypto/x509"
 	"encoding/json"
 	"errors"
-	"flag"
 	"fmt"
 	"io"
 	"net"
@@ -30,15 +29,21 @@ var errNotReady = errors.New("the gateway is not ready")
 // runStatus shows the running gateway at a glance. It fails when the gateway
 // cannot be reached or is not ready.
 func runStatus(ctx context.Context, args []string, out, log io.Writer) error {
-	flags := flag.NewFlagSet("status", flag.ContinueOnError)
-	config := flags.String("config", "", "settings `file` of the gateway, which say where it is")
-	address := flags.String("address", "", "`where` another gateway's web server is: host:port, or an http:// or https:// URL")
+	flags := newFlags("status", "Shows the running gateway at a glance, and fails when it is not ready.", log)
+	config := flags.String("config", "", "settings `file` of the gateway, which say where its web server is")
+	address := flags.String("address", "", "`where` the web server is, instead: host:port, or an http:// or https:// URL")
 	user := flags.String("user", "", "log in as this `user`")
-	passwordFile := flags.String("password-file", "", "`file` that holds the user's password")
-	ca := flags.String("ca", "", "`file` of the authorities that -address is believed by")
-	asJSON := flags.Bool("json", false, "JSON")
-	if err := parse(flags, args, log); err != nil {
+	passwordFile := flags.String("password-file", "", "`file` whose first line is the user's password")
+	ca := flags.String("ca", "", "PEM `file` of the authorities that its certificate may come from; makes -address HOST:PORT one with TLS")
+	asJSON := flags.Bool("json", false, "one JSON object, as at /api/status")
+	if err := parse(flags, args); err != nil {
 		return err
+	}
+	switch {
+	case *user != "" && *passwordFile == "":
+		return errors.New("-password-file: needed with -user")
+	case *user == "" && *passwordFile != "":
+		return errors.New("-user: needed with -password-file")
 	}
 	s, err := readSettings(*config)
 	if err != nil {
@@ -57,7 +62,8 @@ func runStatus(ctx context.Context, args []string, out, log io.Writer) error {
 		if err != nil {
 			return fmt.Errorf("-password-file: %w", err)
 		}
-		request.SetBasicAuth(*user, strings.TrimRight(string(password), "\r\n"))
+		line, _, _ := strings.Cut(string(password), "\n")
+		request.SetBasicAuth(*user, strings.TrimSuffix(line, "\r"))
 	}
 	client, err := statusClient(s.Web, *address != "", *ca)
 	if err != nil {
@@ -103,6 +109,9 @@ func statusURL(address string, cfg web.Config, secure bool) (*url.URL, error) {
 		address = "http://" + address
 	}
 	u, err := url.Parse(address)
+	if err == nil && u.User != nil {
+		return nil, fmt.Errorf("-address: %s names a user; use -user and -password-file", u.Redacted())
+	}
 	if err != nil || u.Host == "" || u.Scheme != "http" && u.Scheme != "https" {
 		return nil, fmt.Errorf("-address: %q is neither host:port nor a URL such as https://gateway:8090", address)
 	}
@@ -121,7 +130,9 @@ func statusClient(cfg web.Config, elsewhere bool, ca string) (*http.Client, erro
 			return nil, fmt.Errorf("-ca: %w", err)
 		}
 		trust.RootCAs = x509.NewCertPool()
-		trust.RootCAs.AppendCertsFromPEM(text)
+		if !trust.RootCAs.AppendCertsFromPEM(text) {
+			return nil, fmt.Errorf("-ca: %s: no PEM certificate", ca)
+		}
 	case !elsewhere && cfg.TLSCert != "":
 		pair, err := tls.LoadX509KeyPair(cfg.TLSCert, cfg.TLSKey)
 		if err != nil {
@@ -141,13 +152,16 @@ func statusClient(cfg web.Config, elsewhere bool, ca string) (*http.Client, erro
 // fetch returns the answer of a gateway.
 func fetch(client *http.Client, request *http.Request) ([]byte, error) {
 	response, err := client.Do(request)
+	if failed, ok := errors.AsType[*url.Error](err); ok {
+		err = failed.Err // the rest of it repeats the URL
+	}
 	if err != nil {
-		return nil, fmt.Errorf("ask the gateway: %w", err)
+		return nil, fmt.Errorf("ask %s: %w", request.URL, err)
 	}
 	defer response.Body.Close()
 	text, err := io.ReadAll(io.LimitReader(response.Body, mostStatus))
 	if err != nil {
-		return nil, fmt.Errorf("ask the gateway: %w", err)
+		return nil, fmt.Errorf("ask %s: %w", request.URL, err)
 	}
 	if response.StatusCode != http.StatusOK {
 		return nil, fmt.Errorf("%s: %s: %s", request.URL, response.Status, printable(strings.TrimSpace(string(text[:min(len(text), 200)]))))

@@ -15,19 +15,9 @@ import (
 	"checkbus/checks"
 )
 
-const watchUsage = `Usage: checkbus watch [flags]
-
-Prints the present problems that a gateway knows of, then events as they come.
-
-`
-
 // runWatch follows a gateway as any MQTT client can.
 func runWatch(ctx context.Context, args []string, out, log io.Writer) error {
-	flags := flag.NewFlagSet("watch", flag.ContinueOnError)
-	flags.Usage = func() {
-		fmt.Fprint(log, watchUsage)
-		flags.PrintDefaults()
-	}
+	flags := newFlags("watch", "Prints the present problems that a gateway knows of, then events as they come.", log)
 	config := flags.String("config", "", "settings `file` of the gateway: its first listener is the default of -address")
 	address := flags.String("address", "127.0.0.1:1883", "`where` the gateway listens: host:port, or mqtt://, mqtts://, ws://, wss:// and unix: URLs")
 	var f broker.Follower
@@ -44,7 +34,7 @@ func runWatch(ctx context.Context, args []string, out, log io.Writer) error {
 	flags.BoolVar(&filter.noStates, "events", false, "events only")
 	flags.BoolVar(&filter.noEvents, "states", false, "states only, of all objects, and again after each result")
 	asJSON := flags.Bool("json", false, "one JSON object a line")
-	if err := parse(flags, args, log); err != nil {
+	if err := parse(flags, args); err != nil {
 		return err
 	}
 	if err := filter.validate(); err != nil {

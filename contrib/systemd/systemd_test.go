@@ -82,3 +82,19 @@ func TestNagiosMayRemoveWhatCheckbusWrites(t *testing.T) {
 		t.Errorf("group %d, want 4242, nagios", stat.Gid)
 	}
 }
+
+// Who follows the README line by line has made what checkbus needs before it is
+// started.
+func TestTheFirstStartIsPrepared(t *testing.T) {
+	steps := read(t, "README.md")
+	at := -1
+	for _, step := range []string{
+		"/etc/checkbus/checkbus.toml", "/etc/systemd/system/", "systemd-sysusers", "checkbus passwd", "chown checkbus /etc/checkbus/passwd", "check-config", "enable --now",
+	} {
+		i := strings.Index(steps, step)
+		if i <= at {
+			t.Errorf("%q comes too early, or not at all", step)
+		}
+		at = i
+	}
+}

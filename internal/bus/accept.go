@@ -102,7 +102,7 @@ func (a *admission) add(item checks.Item) {
 	}
 	err := item.Err
 	if err == nil {
-		err = a.bus.takes(item.Result.Object)
+		err = a.bus.known(item.Result.Object)
 	}
 	if err != nil {
 		a.refused = append(a.refused, refused{item.Raw, err})
@@ -166,24 +166,15 @@ func (a *admission) tell() {
 	}
 }
 
-// takes returns nil when any core takes results of o, as far as is known, or
-// there is no core.
-func (b *Bus) takes(o checks.Object) error {
+// known says whether any core has o, or none is sure of its objects yet.
+func (b *Bus) known(o checks.Object) error {
 	if len(b.Cores) == 0 {
 		return nil
 	}
-	var closed error // a core has o, and takes no results of it
 	for _, c := range b.Cores {
-		err := c.Sink.Takes(o)
-		if err == nil {
+		if c.Sink.Knows(o) {
 			return nil
 		}
-		if !errors.Is(err, checks.ErrUnknownObject) {
-			closed = err
-		}
-	}
-	if closed != nil {
-		return closed
 	}
 	if o.IsHost() {
 		return fmt.Errorf("%w: no core has a host %q", checks.ErrUnknownObject, o.Host)

@@ -27,10 +27,9 @@ type Sink interface {
 	// checks.ErrRejected when it never will, any other when it is worth
 	// another try. It returns early when ctx ends.
 	Submit(ctx context.Context, batch []checks.Result) []error
-	// Takes returns nil when the core takes results of the object, or that is
-	// not known yet; else an error that wraps checks.ErrUnknownObject when it
-	// does not have it, or checks.ErrRejected.
-	Takes(o checks.Object) error
+	// Knows reports whether the core has the object. It is true as long as
+	// the core's objects are not known.
+	Knows(o checks.Object) bool
 	// Up reports whether the core can be reached and takes results, as far as
 	// is known. It does not wait for the core.
 	Up() bool

@@ -107,7 +107,7 @@ func message(topic, payload string) broker.Message {
 type core struct {
 	mu      sync.Mutex
 	taken   []checks.Result
-	takes   func(checks.Object) error
+	knows   func(checks.Object) bool
 	verdict func(checks.Result) error
 	down    atomic.Bool
 	wake    chan struct{}
@@ -137,12 +137,7 @@ func (c *core) Submit(_ context.Context, batch []checks.Result) []error {
 	return verdicts
 }
 
-func (c *core) Takes(o checks.Object) error {
-	if c.takes == nil {
-		return nil
-	}
-	return c.takes(o)
-}
+func (c *core) Knows(o checks.Object) bool { return c.knows == nil || c.knows(o) }
 
 func (c *core) Up() bool { return !c.down.Load() }
 
@@ -181,17 +176,14 @@ func TestAnswersToThePublisher(t *testing.T) {
 		"a good batch":    {"nagios/web1", `[{"exit_code":0,"reason":""},{"exit_code":1,"reason":"","service":"disk"}]`, nil, nil},
 		"a bad item leaves its neighbours": {"nagios/web1", `[{"exit_code":0,"reason":""},{"exit_code":"x","reason":""},{"exit_code":1,"reason":"","service":"disk"}]`,
 			checks.ErrPartial, []string{"item 2"}},
-		"nothing good in a batch":   {"nagios/web1", `[{},{}]`, checks.ErrInvalid, []string{"item 1", "item 2"}},
-		"an unknown service":        {"nagios/web1/nosuch", `{"exit_code":0,"reason":"ok"}`, checks.ErrUnknownObject, []string{`no core has a service "nosuch" on host "web1"`}},
-		"a service that takes none": {"nagios/web1/closed", `{"exit_code":0,"reason":"ok"}`, checks.ErrRejected, []string{"rejected: no passive results"}},
-		"an older one":              {"nagios/web1/old", `[{"exit_code":0,"reason":"","time":2000},{"exit_code":0,"reason":"","time":1000}]`, checks.ErrPartial, []string{"stale"}},
+		"nothing good in a batch": {"nagios/web1", `[{},{}]`, checks.ErrInvalid, []string{"item 1", "item 2"}},
+		"an unknown service":      {"nagios/web1/nosuch", `{"exit_code":0,"reason":"ok"}`, checks.ErrUnknownObject, []string{`no core has a service "nosuch" on host "web1"`}},
+		"an older one":            {"nagios/web1/old", `[{"exit_code":0,"reason":"","time":2000},{"exit_code":0,"reason":"","time":1000}]`, checks.ErrPartial, []string{"stale"}},
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
 			c := newCore()
-			c.takes = func(o checks.Object) error {
-				return map[string]error{"nosuch": checks.ErrUnknownObject, "closed": fmt.Errorf("%w: no passive results", checks.ErrRejected)}[o.Service]
-			}
+			c.knows = func(o checks.Object) bool { return o.Service != "nosuch" }
 			b := start(t, t.TempDir(), Core{Name: "core", Sink: c})
 			if err := b.offer(message(tt.topic, tt.payload)); !errors.Is(err, tt.want) {
 				t.Errorf("answer %v, want %v", err, tt.want)
@@ -236,33 +228,14 @@ func TestClearingARetainedMessageIsNoResult(t *testing.T) {
 	}
 }
 
-func TestOneCoreThatTakesTheResultIsEnough(t *testing.T) {
-	for name, first := range map[string]error{"unknown to the other": checks.ErrUnknownObject, "closed in the other": checks.ErrRejected} {
-		t.Run(name, func(t *testing.T) {
-			a, z := newCore(), newCore()
-			a.takes = func(checks.Object) error { return first }
-			b := start(t, t.TempDir(), Core{Name: "a", Sink: a}, Core{Name: "z", Sink: z})
-			if err := b.offer(message("nagios/web1", `{"exit_code":0,"reason":""}`)); err != nil {
-				t.Error(err)
-			}
-			z.wait(t, 1)
-		})
-	}
-}
-
-// Why an object takes no results says more than that another core lacks it.
-func TestAClosedObjectIsNotCalledUnknown(t *testing.T) {
+func TestOneCoreThatKnowsTheObjectIsEnough(t *testing.T) {
 	a, z := newCore(), newCore()
-	a.takes = func(checks.Object) error { return fmt.Errorf("%w: closed", checks.ErrRejected) }
-	z.takes = func(checks.Object) error { return checks.ErrUnknownObject }
+	a.knows = func(checks.Object) bool { return false }
 	b := start(t, t.TempDir(), Core{Name: "a", Sink: a}, Core{Name: "z", Sink: z})
-	err := b.offer(message("nagios/web1", `{"exit_code":0,"reason":""}`))
-	if !errors.Is(err, checks.ErrRejected) || errors.Is(err, checks.ErrUnknownObject) {
-		t.Errorf("answer %v", err)
+	if err := b.offer(message("nagios/web1", `{"exit_code":0,"reason":""}`)); err != nil {
+		t.Error(err)
 	}
-	if n := b.Counters().Refused(ByCore); n != 1 {
-		t.Errorf("%d counted", n)
-	}
+	z.wait(t, 1)
 }
 
 func TestWhatTheCoreWasNotYetHandedIsHandedAfterARestart(t *testing.T) {

@@ -27,9 +27,7 @@ func (b *bench) says(t *testing.T, want map[string]string) {
 
 func TestFiguresFollowTheResults(t *testing.T) {
 	c := newCore()
-	c.takes = func(o checks.Object) error {
-		return map[string]error{"nosuch": checks.ErrUnknownObject}[o.Host]
-	}
+	c.knows = func(o checks.Object) bool { return o.Host != "nosuch" }
 	c.verdict = func(r checks.Result) error {
 		if r.Host == "refused" {
 			return fmt.Errorf("%w: no", checks.ErrRejected)

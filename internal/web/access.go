@@ -63,7 +63,7 @@ func (s *Server) isOurs(host string) bool {
 	host = strings.Trim(host, "[]")
 	ip, _ := netip.ParseAddr(host)
 	configured, _, _ := net.SplitHostPort(s.cfg.Address)
-	return ip.IsLoopback() || host == "localhost" || host != "" && strings.EqualFold(host, configured)
+	return ip.IsLoopback() || strings.EqualFold(host, "localhost") || host != "" && strings.EqualFold(host, configured)
 }
 
 // session tells whose session a request belongs to. It ends with its time, with

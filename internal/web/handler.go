@@ -11,7 +11,8 @@ import (
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 )
 
-// maxBusy is how many requests for figures are worked on at once; others wait.
+// maxBusy is how many requests for one path are worked on at once; others wait,
+// and who reads slowly keeps only those for the same path waiting.
 const maxBusy = 4
 
 // ErrQuery is a request whose parameters are wrong.
@@ -49,17 +50,18 @@ func (s *Server) handler() http.Handler {
 
 // handle serves a path to those who may enter, a few at a time.
 func (s *Server) handle(mux *http.ServeMux, path string, serve func(http.ResponseWriter, *http.Request, string)) {
+	busy := make(chan struct{}, maxBusy)
 	mux.HandleFunc("GET "+path, func(w http.ResponseWriter, r *http.Request) {
 		user, ok := s.enter(w, r)
 		if !ok {
 			return
 		}
 		select {
-		case s.busy <- struct{}{}:
+		case busy <- struct{}{}:
 		case <-r.Context().Done():
 			return
 		}
-		defer func() { <-s.busy }()
+		defer func() { <-busy }()
 		serve(w, r, user)
 	})
 }

@@ -69,15 +69,14 @@ type Server struct {
 	Options
 	cfg          Config
 	key          [32]byte // signs sessions
-	busy         chan struct{}
-	local        bool // only this machine reaches it
+	local        bool     // only this machine reaches it
 	listener     net.Listener
 	certificates *listen.Certificates // nil without TLS
 }
 
 // New builds a server from valid settings.
 func New(cfg Config, o Options) *Server {
-	s := &Server{Options: o, cfg: cfg, busy: make(chan struct{}, maxBusy)}
+	s := &Server{Options: o, cfg: cfg}
 	_, _ = rand.Read(s.key[:]) // never fails
 	return s
 }

@@ -185,11 +185,47 @@ func TestWhatIsNotThereOrNotRightIsRefused(t *testing.T) {
 	}
 }
 
+// Who keeps a path busy, as by reading slowly, is in nobody's way elsewhere.
+func TestABusyPathHoldsUpNoOther(t *testing.T) {
+	began, end := make(chan struct{}, 2*maxBusy), make(chan struct{})
+	o := options()
+	o.API["slow"] = func(string, url.Values) (any, error) {
+		began <- struct{}{}
+		<-end
+		return nil, nil
+	}
+	s := start(t, Config{Address: "127.0.0.1:0"}, o)
+	var all sync.WaitGroup
+	defer all.Wait()
+	defer close(end)
+	for range 2 * maxBusy {
+		all.Go(func() {
+			if response, err := http.Get(s.at("/api/slow")); err != nil {
+				t.Error(err)
+			} else {
+				response.Body.Close()
+			}
+		})
+	}
+	for range maxBusy {
+		<-began
+	}
+	for _, path := range []string{"/", "/console.js", "/readyz", "/metrics", "/api/user", "/healthz"} {
+		if response, text := get(t, http.DefaultClient, s.at(path)); response.StatusCode != http.StatusOK {
+			t.Errorf("%s: %d %s", path, response.StatusCode, text)
+		}
+	}
+	if len(began) > 0 {
+		t.Errorf("more than %d requests for one path are worked on at once", maxBusy)
+	}
+}
+
 func TestAForeignNameIsRefusedOnLoopback(t *testing.T) {
 	s := start(t, Config{Address: "127.0.0.1:0"}, options())
 	for host, want := range map[string]int{
 		"localhost:8090":         http.StatusOK,
 		"localhost":              http.StatusOK,
+		"LocalHost":              http.StatusOK,
 		"127.0.0.1":              http.StatusOK,
 		"127.0.0.2:1":            http.StatusOK,
 		"[::1]:8090":             http.StatusOK,

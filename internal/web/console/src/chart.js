@@ -28,7 +28,7 @@ export class Chart {
 		if (this.values.length > samples) this.values.shift()
 		setText(this.label, this.format(value))
 		const top = Math.max(...this.values, 1e-9)
-		setText(this.peak, `at most ${this.format(Math.max(...this.values))}`)
+		setText(this.peak, `peak ${this.format(Math.max(...this.values))} in 5 min`)
 		const step = width / (samples - 1)
 		const from = samples - this.values.length
 		const points = this.values.map((v, i) => `${((from + i) * step).toFixed(1)},${(height - 2 - (v / top) * (height - 6)).toFixed(1)}`)

@@ -1,7 +1,7 @@
 // The console: a client of the bus that shows what it hears.
 import { follow } from './connection.js'
 import * as detail from './detail.js'
-import { Feed, event, refusal } from './feed.js'
+import { Feed, event, most, refusal } from './feed.js'
 import { address, current, matcher } from './filter.js'
 import { Gateway, refusals } from './gateway.js'
 import { List } from './list.js'
@@ -17,6 +17,7 @@ const gateway = new Gateway()
 
 const betweenFrames = 50 // ms
 const betweenFeeds = 250 // ms
+const betweenNews = 10_000 // ms, time to read one out
 const wide = matchMedia('(min-width: 84rem)') // as in the style sheet
 
 let shown = current()
@@ -26,11 +27,12 @@ let drawing = false
 let lastFrame = 0
 let lastFeeds = 0
 let lostAt = 0
-const news = []
+const news = { first: null, count: 0 } // new problems, not yet read out
 
 // draw shows at the next frame what has changed, but not more often than the eye
 // follows.
 function draw() {
+	if (document.hidden) drawTitle()
 	if (drawing) return
 	drawing = true
 	setTimeout(() => requestAnimationFrame(frame), lastFrame + betweenFrames - performance.now())
@@ -40,11 +42,12 @@ function frame(now) {
 	drawing = false
 	lastFrame = now
 	drawCounts()
+	drawTitle()
 	if (now - lastFeeds >= betweenFeeds) {
 		lastFeeds = now
 		events.render()
 		rejected.render()
-	} else if (events.waiting.length + rejected.waiting.length > 0) {
+	} else if (events.isDue || rejected.isDue) {
 		setTimeout(draw, betweenFeeds)
 	}
 	if (shown.view === 'objects') drawObjects()
@@ -58,9 +61,13 @@ function drawObjects() {
 	if (none) setText(byId('objects-empty'), emptiness())
 }
 
+// emptiness says why there are no rows; that all is well only when it is known.
 function emptiness() {
-	if (objects.byTopic.size === 0) return complete ? 'No host has reported yet.' : 'Waiting for the gateway.'
-	return shown.state === 'problems' && !shown.q ? `No problems. All ${number(objects.byTopic.size)} objects are well.` : 'Nothing matches.'
+	if (!complete) return 'Waiting for the gateway.'
+	if (objects.byTopic.size === 0) return 'No host has reported yet.'
+	if (shown.state !== 'problems' || shown.q) return 'Nothing matches.'
+	if (objects.problems > 0) return `No unhandled problems; ${number(objects.problems)} are acknowledged or in downtime.`
+	return `No problems among ${number(objects.byTopic.size)} hosts and services.`
 }
 
 // The links above the list show one state each, and are made once.
@@ -77,13 +84,19 @@ function drawCounts() {
 		setText(count, number(n))
 		link.classList.toggle('none', n === 0)
 	}
-	document.title = objects.problems > 0 ? `(${objects.problems}) checkbus` : 'checkbus'
+}
+
+// drawTitle is for a page in the background too, where there are no frames.
+function drawTitle() {
+	const title = objects.problems > 0 ? `(${objects.problems}) checkbus` : 'checkbus'
+	if (document.title !== title) document.title = title
 }
 
 // go shows something else, and notes it in the address.
 function go(change, how = 'pushState') {
 	shown = { ...shown, ...change }
 	history[how](null, '', address(shown))
+	byId('objects').scrollTop = 0
 	show()
 }
 
@@ -93,8 +106,12 @@ function show() {
 	for (const section of document.querySelectorAll('section[data-view]')) section.hidden = ![shown.view, beside].includes(section.dataset.view)
 	for (const link of document.querySelectorAll('nav a')) {
 		link.href = address({ ...shown, view: link.dataset.view })
-		if (link.dataset.view === shown.view) link.setAttribute('aria-current', 'page')
-		else link.removeAttribute('aria-current')
+		if (link.dataset.view !== shown.view) {
+			link.removeAttribute('aria-current')
+			continue
+		}
+		link.setAttribute('aria-current', 'page')
+		link.scrollIntoView({ block: 'nearest', inline: 'nearest' })
 	}
 	for (const { state, link } of counts) {
 		link.href = address({ ...shown, state })
@@ -117,7 +134,10 @@ function receive(topic, text) {
 		if (!o) return
 		o.received = Date.now()
 		events.add(o)
-		if (o.change === 'state' && isProblem(o)) news.push(o)
+		if (o.change === 'state' && isProblem(o)) {
+			news.first ??= o
+			news.count++
+		}
 	} else if (topic.startsWith('checkbus/rejected/')) {
 		addRefusal(parse(text))
 	} else if (topic.startsWith('$SYS/')) {
@@ -135,14 +155,31 @@ function parse(text) {
 }
 
 let refused = 0
+let asked = null // those that came while the earlier ones were asked for
 
 function addRefusal(r) {
 	if (typeof r?.reason !== 'string') return
+	if (asked?.push(r) > most) asked.shift()
 	rejected.add(r)
 	refused++
 	byId('rejected-count').hidden = false
 	setText(byId('rejected-count'), refused > 99 ? '99+' : String(refused))
 	draw()
+}
+
+// readRefusals shows those from before the page was connected, and each that came
+// meanwhile once.
+async function readRefusals() {
+	const came = (asked = [])
+	const before = await refusals()
+	if (asked !== came) return // connected anew, and asked again
+	asked = null
+	if (!before) return
+	const known = new Set(before.map((r) => JSON.stringify(r)))
+	rejected.clear()
+	refused = 0
+	byId('rejected-count').hidden = true
+	for (const r of [...before, ...came.filter((r) => !known.has(JSON.stringify(r)))]) addRefusal(r)
 }
 
 // up begins a new generation: what is not told again by its end is gone.
@@ -151,18 +188,14 @@ async function up() {
 	complete = false
 	byId('lost').hidden = true
 	setConnection('loading')
-	const before = await refusals()
-	rejected.clear()
-	refused = 0
-	byId('rejected-count').hidden = true
-	for (const r of before ?? []) addRefusal(r)
+	await readRefusals()
 	refresh()
 }
 
 function lost() {
 	lostAt = Date.now()
 	setConnection('lost')
-	setText(byId('lost'), `The connection to the gateway is lost since ${timeOfDay(lostAt)}. What is shown is from then. Trying again.`)
+	setText(byId('lost'), `No connection to the gateway since ${timeOfDay(lostAt)}. What is shown is from then. Trying again.`)
 	byId('lost').hidden = false
 }
 
@@ -174,17 +207,17 @@ function setConnection(state) {
 // refresh asks for what is not on the bus.
 async function refresh() {
 	if (document.hidden) return
-	await gateway.refresh()
+	if (!(await gateway.refresh())) giveUp()
 	if (shown.view === 'gateway') gateway.showSys()
 	if (shown.view === 'clients') gateway.showClients()
 }
 
 // tell reads new problems out, a few at a time.
 function tell() {
-	if (news.length === 0) return
-	const [first] = news
-	setText(byId('news'), news.length === 1 ? `${nameOf(first)} is ${first.state}: ${first.reason}` : `${news.length} new problems, the first: ${nameOf(first)} is ${first.state}`)
-	news.length = 0
+	const { first, count } = news
+	if (count === 0) return
+	setText(byId('news'), count === 1 ? `${nameOf(first)} is ${first.state}: ${first.reason}` : `${count} new problems, the first: ${nameOf(first)} is ${first.state}`)
+	Object.assign(news, { first: null, count: 0 })
 }
 
 objects.watchers.push(detail.update)
@@ -194,11 +227,20 @@ document.addEventListener('click', (event) => {
 	event.preventDefault()
 	go(link.dataset.view ? { view: link.dataset.view } : { state: link.dataset.state })
 })
+byId('events').addEventListener('click', (event) => {
+	const object = objects.byTopic.get(event.target.closest('.name')?.closest('li').dataset.topic)
+	if (object) detail.open(object)
+})
 document.addEventListener('keydown', (event) => {
 	if (event.key !== '/' || event.target.matches('input') || byId('detail').open) return
 	event.preventDefault()
 	if (shown.view !== 'objects') go({ view: 'objects' })
 	byId('search').focus()
+})
+byId('search').addEventListener('keydown', (event) => {
+	if (event.key !== 'ArrowDown' && event.key !== 'Enter') return
+	event.preventDefault()
+	byId('objects').focus()
 })
 byId('search').addEventListener('input', (event) => go({ q: event.target.value }, 'replaceState'))
 byId('unhandled').addEventListener('change', (event) => go({ unhandled: event.target.checked }))
@@ -211,7 +253,7 @@ document.addEventListener('visibilitychange', refresh)
 
 setConnection('connecting')
 show()
-follow({
+const giveUp = follow({
 	message: receive,
 	up,
 	lost,
@@ -224,4 +266,4 @@ follow({
 })
 setInterval(refresh, 2000)
 setInterval(draw, 1000) // the spans grow
-setInterval(tell, 3000)
+setInterval(tell, betweenNews)

@@ -1,5 +1,5 @@
 // All that is known of one object.
-import { byId, date, element, flags, nameOf } from './text.js'
+import { byId, date, element, flags, nameOf, span } from './text.js'
 
 let shown = '' // the topic of the object shown
 
@@ -20,16 +20,15 @@ function draw(o) {
 	const [first, ...more] = o.reason.split('\n')
 	byId('detail-title').textContent = nameOf(o)
 	const facts = [
-		['State', `${o.state}, ${o.state_type}${flags(o).length ? `, ${flags(o).join(', ')}` : ''}`],
+		['Since', o.sinceTime ? `${date(o.since)}, for ${span((Date.now() - o.sinceTime) / 1000)}` : ''],
 		['Before', o.previous],
-		['Since', date(o.since)],
 		['Checked', date(o.time)],
-		['Attempt', String(o.attempt ?? '')],
+		['Attempt', `${o.attempt ?? ''} (${o.state_type})`],
 		['Judged by', o.origin],
 		['Topic', o.topic],
 	]
 	byId('detail-body').replaceChildren(
-		element('p', { class: 'pill', 'data-state': o.state }, o.state),
+		element('p', {}, element('span', { class: 'pill', 'data-state': o.state }, o.state), ...flags(o).map((flag) => element('span', { class: 'flags' }, flag))),
 		element('p', { class: 'reason' }, first),
 		...(more.length ? [element('pre', { tabindex: 0 }, more.join('\n'))] : []),
 		element('dl', {}, ...facts.flatMap(([k, v]) => (v ? [element('dt', {}, k), element('dd', {}, v)] : []))),

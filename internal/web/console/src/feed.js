@@ -1,29 +1,51 @@
 // Lists of what happened, the newest first.
-import { byId, date, element, nameOf, timeOfDay } from './text.js'
+import { byId, date, element, nameOf, number, setText, timeOfDay } from './text.js'
 
-const most = 200 // items shown
+export const most = 200 // items shown
 
-// A Feed shows the newest items of a list; item makes the element of one.
+// A Feed shows the newest items of a list, which stands still while it is paused;
+// item makes the element of one.
 export class Feed {
 	constructor(id, item) {
 		this.list = byId(id)
 		this.empty = byId(`${id}-empty`)
+		this.pause = byId(`${id}-pause`)
 		this.item = item
 		this.waiting = []
+		this.came = 0 // while it is paused
+		this.pause.addEventListener('click', () => {
+			this.pause.setAttribute('aria-pressed', String(!this.isPaused))
+			this.came = 0
+			this.render()
+		})
+	}
+
+	get isPaused() {
+		return this.pause.getAttribute('aria-pressed') === 'true'
+	}
+
+	// isDue tells whether there is something to show.
+	get isDue() {
+		return this.waiting.length > 0
 	}
 
 	add(value) {
 		this.waiting.push(value)
 		if (this.waiting.length > most) this.waiting.shift()
+		if (this.isPaused) this.came++
 	}
 
 	clear() {
+		this.pause.setAttribute('aria-pressed', 'false')
+		this.came = 0
 		this.waiting = []
 		this.list.replaceChildren()
 	}
 
 	render() {
-		if (this.waiting.length > 0) {
+		setText(this.pause, this.came > 0 ? `Paused, ${number(this.came)} new` : this.isPaused ? 'Paused' : 'Pause')
+		if (this.isPaused) return
+		if (this.isDue) {
 			this.list.prepend(...this.waiting.reverse().map(this.item))
 			this.waiting = []
 			while (this.list.childElementCount > most) this.list.lastElementChild.remove()
@@ -43,10 +65,10 @@ const what = {
 
 export function event(o) {
 	const happened = what[o.change]?.(o) ?? `${o.previous} → ${o.state}`
-	return element('li', { 'data-state': o.state },
+	return element('li', { 'data-state': o.state, 'data-topic': o.topic.replace('/event/', '/state/') },
 		element('time', { datetime: o.time, title: date(o.time) }, timeOfDay(o.received)),
 		element('span', { class: 'pill' }, o.state),
-		element('span', { class: 'name' }, nameOf(o)),
+		element('button', { type: 'button', class: 'name' }, nameOf(o)),
 		element('span', { class: 'happened' }, happened + (o.state_type === 'soft' ? ` (soft ${o.attempt})` : '')),
 		element('span', { class: 'reason', title: o.reason }, o.reason.split('\n', 1)[0]))
 }

@@ -4,14 +4,16 @@ import { byId, bytes, date, element, number, setText, span } from './text.js'
 
 const perSecond = (unit) => (n) => `${unit(n)}/s`
 
-// get asks the gateway; null when it does not answer. A path alone would take
-// over a password in the page's address, which fetch refuses.
+const patience = 4000 // ms
+
+// get asks the gateway; null when it does not tell, undefined when it is silent. A
+// path alone would take over a password in the page's address, which fetch refuses.
 async function get(path) {
 	try {
-		const response = await fetch(location.origin + path, { headers: { Accept: 'application/json' } })
+		const response = await fetch(location.origin + path, { headers: { Accept: 'application/json' }, signal: AbortSignal.timeout(patience) })
 		return response.ok ? await response.json() : null
-	} catch {
-		return null
+	} catch (err) {
+		return err.name === 'TimeoutError' ? undefined : null
 	}
 }
 
@@ -50,14 +52,16 @@ export class Gateway {
 		this.sys.set(topic, text)
 	}
 
-	// refresh asks for the figures and draws them.
+	// refresh asks for the figures and draws them. It is false when the gateway is
+	// silent.
 	async refresh() {
 		const f = await get('/api/status')
-		if (!f) return
+		if (!f) return f !== undefined
 		const now = performance.now()
 		this.draw(f)
 		if (this.before && f.started === this.before.f.started) this.rates(f, this.before.f, (now - this.before.at) / 1000)
 		this.before = { f, at: now }
+		return true
 	}
 
 	rates(f, before, seconds) {
@@ -75,11 +79,13 @@ export class Gateway {
 		const badge = byId('gateway-badge')
 		badge.hidden = faults.length === 0
 		setText(badge, String(faults.length))
-		byId('health').className = f.ready ? 'good' : 'bad'
-		setText(byId('health'), (f.ready ? 'Ready' : `Not ready: ${faults.map((c) => `${c.name}: ${c.reason}`).join('; ')}`) +
-			`. checkbus ${f.version}, up ${span((Date.now() - Date.parse(f.started)) / 1000)}.`)
+		byId('unready').hidden = f.ready
+		setText(byId('unready'), f.ready ? '' : `Not ready. ${faults.map((c) => `${c.name}: ${c.reason}`).join('. ')}.`)
+		byId('health').replaceChildren(element('span', { class: 'pill', 'data-state': f.ready ? 'OK' : 'CRITICAL' }, f.ready ? 'Ready' : 'Not ready'),
+			` checkbus ${f.version}, up ${span((Date.now() - Date.parse(f.started)) / 1000)}`)
 		fillTable(byId('cores'), f.cores.map((c) => [c.name, c.up ? 'up' : 'DOWN', number(c.submitted), number(c.retried),
 			number(c.rejected), number(c.waiting.records), c.waiting.records ? span(c.waiting.oldest_seconds) : 'none']))
+		f.cores.forEach((c, i) => (byId('cores').tBodies[0].rows[i].cells[1].className = c.up ? 'good' : 'bad'))
 		byId('cores').hidden = f.cores.length === 0
 		byId('cores-empty').hidden = f.cores.length > 0
 		this.facts([

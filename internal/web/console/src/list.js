@@ -84,10 +84,11 @@ export class List {
 function newRow(i) {
 	const row = element('div', { role: 'row', class: 'row', id: `row-${i}` })
 	const cell = (name) => (row[name] = row.appendChild(element('span', { role: 'gridcell', class: name })))
-	const state = cell('state')
-	row.pill = state.appendChild(element('span', { class: 'pill' }))
-	row.extra = state.appendChild(element('span', { class: 'flags' }))
-	for (const name of ['host', 'service', 'since', 'reason']) cell(name)
+	row.pill = cell('state').appendChild(element('span', { class: 'pill' }))
+	for (const name of ['host', 'service', 'since']) cell(name)
+	const what = cell('what')
+	row.extra = what.appendChild(element('span', { class: 'flags' }))
+	row.reason = what.appendChild(element('span', { class: 'reason' }))
 	return row
 }
 
@@ -101,6 +102,8 @@ function fill(row, o) {
 	setText(row.host, o.host)
 	setText(row.service, o.service)
 	setText(row.reason, o.reason.split('\n', 1)[0])
+	row.host.title = o.host
+	row.service.title = o.service
 	row.since.title = date(o.since)
 	row.reason.title = row.reason.textContent
 }

@@ -26,9 +26,9 @@ export function read(topic, payload) {
 	} catch {
 		return null
 	}
-	if (typeof o?.host !== 'string' || !(o.state in severity)) return null
+	if (typeof o?.host !== 'string' || !Object.hasOwn(severity, o.state)) return null
 	o.topic = topic
-	o.service ??= ''
+	o.service = String(o.service ?? '')
 	o.reason = String(o.reason ?? '')
 	o.rank = severity[o.state] + (isProblem(o) && isHandled(o) ? handledLater : 0)
 	o.sinceTime = Date.parse(o.since) || 0
@@ -48,6 +48,7 @@ export class Objects {
 
 	set(topic, now, generation) {
 		const before = this.byTopic.get(topic)
+		if (!before && !now) return
 		if (now) {
 			now.generation = generation
 			this.byTopic.set(topic, now)

@@ -20,10 +20,11 @@ export function setText(e, text) {
 const stamp = new Intl.DateTimeFormat(undefined, { dateStyle: 'medium', timeStyle: 'medium' })
 const clock = new Intl.DateTimeFormat(undefined, { timeStyle: 'medium' })
 
-export const date = (time) => (time ? stamp.format(new Date(time)) : '')
+// date is '' for what is no time.
+export const date = (time) => (Number.isNaN(Date.parse(time)) ? '' : stamp.format(new Date(time)))
 export const timeOfDay = (time) => clock.format(new Date(time))
 
-// ago is a span in the largest two units: 3m 10s.
+// span is in the largest two units: 3m 10s.
 export function span(seconds) {
 	const s = Math.max(0, Math.floor(seconds))
 	if (s < 60) return `${s}s`
