@@ -401,3 +401,26 @@ func TestAProcessIsComparedUntilAFileHasAllThatWasHandedOverToOthers(t *testing.
 		want()
 	})
 }
+
+// What is left behind would come after a newer result.
+func TestWhatIsNotHandedOverAgainInTimeIsTakenBack(t *testing.T) {
+	core := newFakeCore(t)
+	core.process = func(string) bool { return core.commands() > 1 }
+	core.start()
+	spool := newSpooled()
+	s := core.newSink(nil)
+	s.history = spool.history()
+	old := spool.accept(service("s000"), checks.Critical, "old")
+	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Millisecond)
+	defer cancel()
+	if err := s.resend(ctx, []loss{{old.Object, old.Seq}}); err == nil {
+		t.Error("handed over to a core that takes nothing")
+	}
+	if files := core.files(); len(files) > 0 {
+		t.Errorf("left in the folder: %v", files)
+	}
+	spool.handOver(t, s, spool.accept(service("s000"), checks.OK, "new"))
+	if lines := core.processed(); len(lines) != 1 || !strings.HasSuffix(lines[0], ";new") {
+		t.Errorf("processed %q, want the new one only", lines)
+	}
+}
