@@ -29,21 +29,30 @@ const (
 	sent  = ".sent" // a copy of what was handed over, for a resume
 )
 
+// A kind of batch is the beginning of its name.
+type kind string
+
+const (
+	once  kind = "batch"
+	again kind = "again" // of results that the core took before, and has lost
+)
+
 // errLost is a batch that went missing altogether, so that nobody knows
 // whether it was processed.
 var errLost = errors.New("the batch file was removed by somebody else")
 
 // A batch is results in one file.
 type batch struct {
+	kind        kind
 	boot        string // which boot of the machine it was written in
 	first, last uint64 // the spool's numbers of its first and last result
 	pending     bool   // the core has not yet removed it
 }
 
-var batchName = regexp.MustCompile(`^batch-([0-9a-f]{8})-([0-9]{1,20})-([0-9]{1,20})(\.new|\.run|\.sent)$`)
+var batchName = regexp.MustCompile(`^(batch|again)-([0-9a-f]{8})-([0-9]{1,20})-([0-9]{1,20})(\.new|\.run|\.sent)$`)
 
 func (b batch) name(extension string) string {
-	return fmt.Sprintf("batch-%s-%d-%d%s", b.boot, b.first, b.last, extension)
+	return fmt.Sprintf("%s-%s-%d-%d%s", b.kind, b.boot, b.first, b.last, extension)
 }
 
 // parseBatchName is name's inverse.
@@ -52,9 +61,9 @@ func parseBatchName(name string) (b batch, extension string, ok bool) {
 	if m == nil {
 		return batch{}, "", false
 	}
-	first, err1 := strconv.ParseUint(m[2], 10, 64)
-	last, err2 := strconv.ParseUint(m[3], 10, 64)
-	return batch{boot: m[1], first: first, last: last}, m[4], err1 == nil && err2 == nil
+	first, err1 := strconv.ParseUint(m[3], 10, 64)
+	last, err2 := strconv.ParseUint(m[4], 10, 64)
+	return batch{kind: kind(m[1]), boot: m[2], first: first, last: last}, m[5], err1 == nil && err2 == nil
 }
 
 // A handed set tells which results were processed before, by their number in

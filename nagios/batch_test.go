@@ -140,6 +140,21 @@ func TestResumeHandsOverExactlyWhatIsMissing(t *testing.T) {
 			},
 			want: upTo(1, 5),
 		},
+		"killed while it handed over again": {
+			files: func(boot string) map[string][]byte {
+				return map[string][]byte{
+					"batch-" + boot + "-1-3.sent": lines(numbered(1, 3)),
+					"again-" + boot + "-1-5.sent": lines(numbered(1, 5)), "again-" + boot + "-1-5.run": lines(numbered(1, 5)),
+				}
+			},
+			want: upTo(4, 5),
+		},
+		"killed when that was processed": {
+			files: func(boot string) map[string][]byte {
+				return map[string][]byte{"again-" + boot + "-1-5.sent": lines(numbered(1, 5))}
+			},
+			want: upTo(1, 5),
+		},
 		"the machine went down": {
 			files: func(string) map[string][]byte {
 				return map[string][]byte{old + ".sent": lines(numbered(1, 5))}

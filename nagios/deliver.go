@@ -92,8 +92,8 @@ func (s *Sink) tell(ctx context.Context, b batch, patience time.Duration) error 
 }
 
 // submitBatches hands results over in files and sets their verdicts.
-func (s *Sink) submitBatches(ctx context.Context, results []checks.Result, verdicts []error) {
-	before, err := s.prepare(ctx, results)
+func (s *Sink) submitBatches(ctx context.Context, results []checks.Result, verdicts []error, kind kind) {
+	before, err := s.prepare(ctx, results, kind)
 	if err != nil {
 		fail(verdicts, err)
 		return
@@ -112,7 +112,7 @@ func (s *Sink) submitBatches(ctx context.Context, results []checks.Result, verdi
 		if len(lines) < maxBatchBytes && i < len(results)-1 {
 			continue
 		}
-		if err := s.handOver(ctx, results, members, lines); err != nil {
+		if err := s.handOver(ctx, results, members, lines, kind); err != nil {
 			for _, m := range members {
 				verdicts[m] = err
 			}
@@ -124,8 +124,8 @@ func (s *Sink) submitBatches(ctx context.Context, results []checks.Result, verdi
 }
 
 // prepare settles what was handed over before, and returns what of results was
-// processed already.
-func (s *Sink) prepare(ctx context.Context, results []checks.Result) (handed, error) {
+// processed already; nothing of what is to be processed again.
+func (s *Sink) prepare(ctx context.Context, results []checks.Result, kind kind) (handed, error) {
 	if err := s.outbox.open(); err != nil {
 		s.down(err)
 		return nil, err
@@ -135,6 +135,9 @@ func (s *Sink) prepare(ctx context.Context, results []checks.Result) (handed, er
 			return nil, fmt.Errorf("not confirmed: %w", err)
 		}
 	}
+	if kind == again {
+		return nil, nil
+	}
 	if err := s.outbox.forget(results[0].Seq); err != nil {
 		return nil, err
 	}
@@ -143,11 +146,11 @@ func (s *Sink) prepare(ctx context.Context, results []checks.Result) (handed, er
 
 // handOver makes a batch of lines, which are those of the members of results,
 // and returns when the core has processed it.
-func (s *Sink) handOver(ctx context.Context, results []checks.Result, members []int, lines []byte) error {
+func (s *Sink) handOver(ctx context.Context, results []checks.Result, members []int, lines []byte, kind kind) error {
 	if len(members) == 0 {
 		return nil
 	}
-	b, err := s.outbox.put(results[members[0]].Seq, results[members[len(members)-1]].Seq, lines)
+	b, err := s.outbox.put(batch{kind: kind, first: results[members[0]].Seq, last: results[members[len(members)-1]].Seq}, lines)
 	if err != nil {
 		s.down(err)
 		return err
@@ -155,6 +158,9 @@ func (s *Sink) handOver(ctx context.Context, results []checks.Result, members []
 	h := s.handovers.begin(results, members)
 	err = s.deliver(ctx, b)
 	s.handovers.end(h, err == nil)
+	if kind == again {
+		err = errors.Join(err, s.outbox.discard(b))
+	}
 	if err != nil {
 		return fmt.Errorf("not confirmed: %w", err)
 	}

@@ -14,4 +14,5 @@
 // What the core makes of its objects comes back from its log, which tells of
 // every change as it happens, and from its status file, which tells everything
 // a while later. Results that were handed over fill in what the log leaves out.
+// After a kill, what the status file lacks of them is handed over again.
 package nagios

@@ -119,7 +119,7 @@ func (c *fakeCore) newSink(log *slog.Logger) *Sink {
 	if log == nil {
 		log = logTo(c.t)
 	}
-	s := New(cfg, log)
+	s := New(cfg, History{}, log)
 	s.patience = 50 * time.Millisecond
 	c.t.Cleanup(func() {
 		if err := s.Close(); err != nil {

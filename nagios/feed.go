@@ -34,13 +34,16 @@ type feed struct {
 	log       *slog.Logger
 	format    format
 	handovers *handovers
+	resync    *resync
 	reception *atomic.Pointer[reception]
 	follows   *atomic.Bool
 }
 
 // Follow tells w what the core says of its objects, from a first SawAll on,
 // until ctx ends. It needs Config.LogFile. While the core is down its last word
-// stands; after each of its starts comes another SawAll.
+// stands; after each of its starts comes another SawAll. What a start has lost of
+// the results that were handed over before is handed over again, and waited for,
+// first.
 func (s *Sink) Follow(ctx context.Context, w checks.Watcher) error {
 	s.handovers.watch(true)
 	defer s.handovers.watch(false)
@@ -48,6 +51,7 @@ func (s *Sink) Follow(ctx context.Context, w checks.Watcher) error {
 		logFile: filepath.Clean(s.cfg.LogFile), statusFile: filepath.Clean(s.cfg.StatusFile), // as events name them
 		querySocket: s.cfg.QuerySocket,
 		log:         s.log, format: s.format, handovers: s.handovers, reception: &s.reception, follows: &s.follows,
+		resync: &resync{log: s.log, committed: s.history.Committed, restore: s.restore},
 	}
 	return f.follow(ctx, w)
 }
@@ -61,6 +65,7 @@ func (f *feed) follow(ctx context.Context, w checks.Watcher) error {
 	ctx, cancel := context.WithCancel(ctx)
 	var helpers sync.WaitGroup
 	defer helpers.Wait()
+	defer f.resync.group.Wait()
 	defer cancel()
 	changed, checked := make(chan struct{}, 1), make(chan checkLine)
 	helpers.Go(func() { f.watch(ctx, changed) })
@@ -70,7 +75,7 @@ func (f *feed) follow(ctx context.Context, w checks.Watcher) error {
 	poll := time.NewTicker(feedPoll)
 	defer poll.Stop()
 	for {
-		view.look()
+		view.look(ctx)
 		f.follows.Store(view.began && !view.logAway.logged && !view.statusAway.logged)
 		select {
 		case <-ctx.Done():
@@ -79,7 +84,7 @@ func (f *feed) follow(ctx context.Context, w checks.Watcher) error {
 		case <-f.handovers.wake:
 		case <-poll.C:
 		case c := <-checked:
-			view.checked(c)
+			view.checked(ctx, c)
 		}
 	}
 }
@@ -148,7 +153,8 @@ func newView(f *feed, w checks.Watcher) *view {
 // look takes up what is new. The order matters: results that the core has
 // processed, and a status file that is there, say nothing that is not in the log
 // already, so the log is read behind them and taken up first.
-func (v *view) look() {
+func (v *view) look(ctx context.Context) {
+	v.resync.note(time.Now())
 	processed := v.handovers.processed()
 	status, written, err := v.openStatus()
 	v.statusAway.note(err)
@@ -157,14 +163,17 @@ func (v *view) look() {
 	}
 	if !v.began {
 		if status != nil {
-			v.begin(status, written)
+			v.begin(ctx, status, written)
 		}
 		v.handovers.done(processed)
 		return
 	}
 	v.logAway.note(v.tail.drain())
-	if status != nil {
-		v.readStatus(status, written)
+	restarted := status != nil && v.readStatus(ctx, status, written)
+	if restarted {
+		v.resync.await(ctx)
+		processed = v.handovers.processed()
+		v.logAway.note(v.tail.drain())
 	}
 	now := time.Now()
 	for _, b := range processed {
@@ -173,12 +182,15 @@ func (v *view) look() {
 		}
 	}
 	v.handovers.done(processed)
+	if restarted {
+		v.picture.tellAll()
+	}
 }
 
 // begin takes up a first status file and what the log says since it was
 // written, and tells all that at once.
-func (v *view) begin(status io.Reader, written time.Time) {
-	if !v.readStatus(status, written) {
+func (v *view) begin(ctx context.Context, status io.Reader, written time.Time) {
+	if v.readStatus(ctx, status, written); v.readErr != nil {
 		return
 	}
 	// Not later than now: a clock that was wrong then would hide the log.
@@ -214,18 +226,23 @@ func (v *view) openStatus() (*os.File, time.Time, error) {
 	return f, fi.ModTime(), nil
 }
 
-func (v *view) readStatus(status io.Reader, written time.Time) bool {
+// readStatus takes up a status file, and reports whether it is the first since a
+// start or reload of the core: then all is to be told.
+func (v *view) readStatus(ctx context.Context, status io.Reader, written time.Time) (isFirst bool) {
 	v.lines.Reset(status)
-	v.readErr = v.picture.snapshot(v.lines, written)
+	isFirst, v.readErr = v.picture.snapshot(v.lines, written)
 	v.lines.Reset(nil)
 	v.reception.Store(v.picture.reception)
-	return v.readErr == nil
+	if v.readErr == nil {
+		v.resync.compare(ctx, v.picture, isFirst)
+	}
+	return isFirst
 }
 
 // checked takes up what Naemon says of a check, behind what it logged about it.
 // Of results of the gateway's own more is known.
-func (v *view) checked(c checkLine) {
-	v.look()
+func (v *view) checked(ctx context.Context, c checkLine) {
+	v.look(ctx)
 	if !v.handovers.has(c.Object) {
 		v.picture.checked(c, time.Now())
 	}

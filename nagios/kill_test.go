@@ -48,7 +48,7 @@ func runGateway(text string) error {
 	if err := json.Unmarshal([]byte(text), &task); err != nil {
 		return err
 	}
-	s := New(task.Config, slog.New(slog.DiscardHandler))
+	s := New(task.Config, History{}, slog.New(slog.DiscardHandler))
 	for done := task.done(); done < task.Total; {
 		last := min(done+task.Batch, task.Total)
 		if err := errors.Join(s.Submit(context.Background(), killResults(done+1, last))...); err != nil {

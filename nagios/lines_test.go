@@ -50,7 +50,7 @@ func TestLinesAreWrittenInWholePieces(t *testing.T) {
 	results := numbered(1, 200)
 	results[50].Reason += strings.Repeat("x", 3*atomicWrite)
 	verdicts := make(chan []error, 1)
-	s := New(Config{CommandFile: path}, logTo(t))
+	s := New(Config{CommandFile: path}, History{}, logTo(t))
 	go func() { verdicts <- s.Submit(t.Context(), results) }()
 	wantTaken(t, <-verdicts) // 200 short lines fit into a FIFO that nobody reads
 	buf := make([]byte, 1<<20)
@@ -79,7 +79,7 @@ func cutX(lines []string) []string {
 func TestUnwrittenLinesAreWorthAnotherTry(t *testing.T) {
 	t.Run("the reader goes", func(t *testing.T) {
 		path, r := pipeReader(t)
-		s := New(Config{CommandFile: path}, logTo(t))
+		s := New(Config{CommandFile: path}, History{}, logTo(t))
 		verdicts := make(chan []error, 1)
 		go func() { verdicts <- s.Submit(t.Context(), numbered(1, 5000)) }()
 		waitFor(t, "the first lines", func() bool {
@@ -91,7 +91,7 @@ func TestUnwrittenLinesAreWorthAnotherTry(t *testing.T) {
 	})
 	t.Run("nobody reads on", func(t *testing.T) {
 		path, _ := pipeReader(t)
-		s := New(Config{CommandFile: path}, logTo(t))
+		s := New(Config{CommandFile: path}, History{}, logTo(t))
 		ctx, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)
 		defer cancel()
 		checkSplit(t, s.Submit(ctx, numbered(1, 5000)))
@@ -99,7 +99,7 @@ func TestUnwrittenLinesAreWorthAnotherTry(t *testing.T) {
 	t.Run("nobody reads on for long", func(t *testing.T) {
 		path, _ := pipeReader(t)
 		var log logBuffer
-		s := New(Config{CommandFile: path}, log.logger())
+		s := New(Config{CommandFile: path}, History{}, log.logger())
 		s.patience = 10 * time.Millisecond
 		checkSplit(t, s.Submit(t.Context(), numbered(1, 5000)))
 		if !strings.Contains(log.String(), "core unreachable") {
@@ -109,7 +109,7 @@ func TestUnwrittenLinesAreWorthAnotherTry(t *testing.T) {
 	t.Run("nobody reads at all", func(t *testing.T) {
 		path, r := pipeReader(t)
 		r.Close()
-		s := New(Config{CommandFile: path}, logTo(t))
+		s := New(Config{CommandFile: path}, History{}, logTo(t))
 		for _, err := range s.Submit(t.Context(), numbered(1, 2)) {
 			if !errors.Is(err, syscall.ENXIO) {
 				t.Errorf("verdict %v, want ENXIO", err)
@@ -121,7 +121,7 @@ func TestUnwrittenLinesAreWorthAnotherTry(t *testing.T) {
 		if err := os.WriteFile(path, nil, 0o600); err != nil {
 			t.Fatal(err)
 		}
-		s := New(Config{CommandFile: path}, logTo(t))
+		s := New(Config{CommandFile: path}, History{}, logTo(t))
 		for _, err := range s.Submit(t.Context(), numbered(1, 2)) {
 			if err == nil || !strings.Contains(err.Error(), "is not a FIFO") {
 				t.Errorf("verdict %v", err)

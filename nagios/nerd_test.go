@@ -60,7 +60,7 @@ func TestChecksWithoutAChangeComeFromNaemonsRadio(t *testing.T) {
 	if err := os.WriteFile(cfg.StatusFile, []byte(statusHead+statusHost+statusService), 0o644); err != nil {
 		t.Fatal(err)
 	}
-	w := follow(t, New(cfg, logTo(t)))
+	w := follow(t, New(cfg, noHistory, logTo(t)))
 	handler, err := net.Listen("unix", cfg.QuerySocket)
 	if err != nil {
 		t.Fatal(err)

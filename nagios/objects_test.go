@@ -137,7 +137,7 @@ func FuzzObjectCache(f *testing.F) {
 // runObjects follows the cache at path until the test ends.
 func runObjects(t *testing.T, path string, log *logBuffer) *Sink {
 	t.Helper()
-	s := New(Config{ObjectCache: path}, log.logger())
+	s := New(Config{ObjectCache: path}, History{}, log.logger())
 	ctx, cancel := context.WithCancel(t.Context())
 	done := make(chan error, 1)
 	go func() { done <- s.Run(ctx) }()

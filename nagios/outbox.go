@@ -26,6 +26,10 @@ import (
 // Nothing is synced. The files outlive a kill of any process without that, and
 // after a crash of the machine, which shows in the boot's identifier, they are
 // not trusted: what the spool still has is handed over again.
+//
+// Batches of results that are handed over again, since the core has lost them,
+// have names of their own and say nothing after a kill: what is left of them is
+// removed, and the core asked what it holds.
 type outbox struct {
 	dir     string
 	boot    string
@@ -98,6 +102,8 @@ func (o *outbox) resume() error {
 		b, extension, ok := parseBatchName(e.Name())
 		switch {
 		case !ok:
+		case b.kind == again:
+			errs = append(errs, o.remove(e.Name()))
 		case b.boot != o.boot:
 			errs = append(errs, o.remove(e.Name()))
 		case extension == fresh:
@@ -126,8 +132,8 @@ func (o *outbox) remove(name string) error {
 }
 
 // put makes the files of a batch of results; the core is not told yet.
-func (o *outbox) put(first, last uint64, lines []byte) (batch, error) {
-	b := batch{boot: o.boot, first: first, last: last, pending: true}
+func (o *outbox) put(b batch, lines []byte) (batch, error) {
+	b.boot, b.pending = o.boot, true
 	if err := o.write(b, lines); err != nil {
 		return b, errors.Join(err, o.remove(b.name(run)), o.remove(b.name(fresh)))
 	}
@@ -186,6 +192,12 @@ func (o *outbox) pendings() []batch {
 // drop forgets b.
 func (o *outbox) drop(b batch) {
 	o.held = slices.DeleteFunc(o.held, func(h batch) bool { return h.name("") == b.name("") })
+}
+
+// discard forgets b and removes its files, whether it was processed or not.
+func (o *outbox) discard(b batch) error {
+	o.drop(b)
+	return errors.Join(o.remove(b.name(run)), o.remove(b.name(sent)))
 }
 
 // forget removes the copies of batches whose results all come before seq: the

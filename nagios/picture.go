@@ -181,10 +181,11 @@ func (o *object) agrees(state checks.State) bool {
 }
 
 // snapshot takes up a status file that was written at the time written, and
-// tells what it changes: everything, after the core has begun anew. All lines
-// that are in the log by now must be known already, but before the watcher was
-// told of anything, when the file comes first.
-func (p *picture) snapshot(lines *bufio.Reader, written time.Time) error {
+// tells what it changes, unless it is the first since a start or reload of the
+// core: then all is to be told. All lines that are in the log by now must be
+// known already, but before the watcher was told of anything, when the file
+// comes first.
+func (p *picture) snapshot(lines *bufio.Reader, written time.Time) (isFirst bool, err error) {
 	p.files++
 	var changed []*object
 	closed := make(map[checks.Object]struct{})
@@ -197,14 +198,13 @@ func (p *picture) snapshot(lines *bufio.Reader, written time.Time) error {
 			closed[o.Object] = struct{}{}
 		}
 	})
-	restarted := p.isRestart(now)
+	isFirst = err == nil && p.isRestart(now)
 	if err == nil {
 		p.program, p.reception = now, newReception(now, p.format, closed)
 	}
-	if err == nil && restarted && p.told {
+	if isFirst {
 		p.forget(written, func(checks.Object) {})
-		p.tellAll()
-		return nil
+		return true, nil
 	}
 	for _, o := range changed {
 		p.tell(o)
@@ -212,7 +212,19 @@ func (p *picture) snapshot(lines *bufio.Reader, written time.Time) error {
 	if err == nil {
 		p.forget(written, p.lose)
 	}
-	return err
+	return false, err
+}
+
+// held are the objects that the last status file lists, and when they were
+// checked, as far as is known by now.
+func (p *picture) held() []holding {
+	list := make([]holding, 0, len(p.objects))
+	for _, o := range p.objects {
+		if o.file == p.files {
+			list = append(list, holding{o.Object, o.checked})
+		}
+	}
+	return list
 }
 
 // isRestart reports whether a status file with this about the core is the first

@@ -41,8 +41,12 @@ func (s *story) file(written time.Time, fields ...string) {
 		usual := []string{"host_name=h0000", "service_description=s000", "has_been_checked=1", "state_type=1", "current_attempt=1", "last_check=1795304600", "passive_checks_enabled=1"}
 		text += "servicestatus {\n\t" + strings.Join(append(usual, fields...), "\n\t") + "\n\t}\n"
 	}
-	if err := s.snapshot(bufio.NewReader(strings.NewReader(text)), written); err != nil {
+	isFirst, err := s.snapshot(bufio.NewReader(strings.NewReader(text)), written)
+	if err != nil {
 		s.t.Fatal(err)
+	}
+	if isFirst && s.told {
+		s.tellAll()
 	}
 }
 

@@ -18,6 +18,8 @@ type Sink struct {
 	format   format
 	patience time.Duration
 	objects  *objects
+	history  History
+	resent   atomic.Uint64
 
 	handovers *handovers                // what Follow learns of the batches
 	reception atomic.Pointer[reception] // what Follow has learned; nil before
@@ -31,9 +33,10 @@ type Sink struct {
 
 // New returns a sink for valid settings. It touches nothing before the first
 // Submit or Run; Close frees what those opened.
-func New(cfg Config, log *slog.Logger) *Sink {
+func New(cfg Config, history History, log *slog.Logger) *Sink {
 	s := &Sink{
 		cfg:      cfg,
+		history:  history,
 		log:      log.With("sink", "nagios"),
 		format:   format{naemon: cfg.Core == coreNaemon},
 		patience: firstPatience,
@@ -59,18 +62,27 @@ func (s *Sink) Submit(ctx context.Context, results []checks.Result) []error {
 	defer s.mu.Unlock()
 	s.objects.await(ctx)
 	verdicts := make([]error, len(results))
+	s.submit(ctx, results, verdicts, once)
+	s.reception.Load().judge(results, verdicts)
+	return verdicts
+}
+
+// submit sets the verdicts on results. The caller holds mu.
+func (s *Sink) submit(ctx context.Context, results []checks.Result, verdicts []error, kind kind) {
 	switch {
 	case len(results) == 0:
 	case ctx.Err() != nil:
 		fail(verdicts, ctx.Err())
 	case s.outbox != nil:
-		s.submitBatches(ctx, results, verdicts)
+		s.submitBatches(ctx, results, verdicts, kind)
 	default:
 		s.submitLines(ctx, results, verdicts)
 	}
-	s.reception.Load().judge(results, verdicts)
-	return verdicts
 }
+
+// Resent is how many results were handed over again because the core had lost
+// them.
+func (s *Sink) Resent() uint64 { return s.resent.Load() }
 
 // Knows reports whether the core has o, by its object cache; true before that
 // was read.

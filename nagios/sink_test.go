@@ -14,6 +14,12 @@ import (
 	"checkbus/internal/realtest"
 )
 
+// noHistory is that of a gateway that has handed over nothing.
+var noHistory = History{
+	Last:      func(checks.Object) (r checks.Result, ok bool, err error) { return },
+	Committed: func() uint64 { return 0 },
+}
+
 // sinkFor returns a sink for n, which is closed with the test.
 func sinkFor(t testing.TB, n *realtest.Nagios, change func(*Config)) *Sink {
 	t.Helper()
@@ -24,7 +30,7 @@ func sinkFor(t testing.TB, n *realtest.Nagios, change func(*Config)) *Sink {
 	if err := errors.Join(cfg.Validate(), cfg.Check()); err != nil {
 		t.Fatal(err)
 	}
-	s := New(cfg, logTo(t))
+	s := New(cfg, noHistory, logTo(t))
 	t.Cleanup(func() {
 		if err := s.Close(); err != nil {
 			t.Error(err)
@@ -170,7 +176,7 @@ func TestCoreOfAnotherUser(t *testing.T) {
 	}
 	n := realtest.StartNagios(t, realtest.NagiosOptions{Hosts: 1, Services: 10, User: "nagios"})
 	var log logBuffer
-	s := New(Config{CommandFile: n.CommandFile, BatchDir: n.BatchDir}, log.logger())
+	s := New(Config{CommandFile: n.CommandFile, BatchDir: n.BatchDir}, History{}, log.logger())
 	s.patience = 10 * time.Millisecond
 	defer s.Close()
 	if err := os.Chmod(n.BatchDir, 0o750|os.ModeSetgid); err != nil {

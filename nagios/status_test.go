@@ -110,7 +110,7 @@ servicecomment {
 func readAll(text string) (*witness, error) {
 	w := newWitness()
 	p := newPicture(format{}, w)
-	err := p.snapshot(bufio.NewReaderSize(strings.NewReader(text), maxStatusLine), time.Unix(1795304630, 0))
+	_, err := p.snapshot(bufio.NewReaderSize(strings.NewReader(text), maxStatusLine), time.Unix(1795304630, 0))
 	p.tellAll()
 	return w, err
 }
@@ -170,7 +170,7 @@ func FuzzStatusFile(f *testing.F) {
 		w := newWitness()
 		p := newPicture(format{}, w)
 		lines.Reset(bytes.NewReader(file))
-		if err := p.snapshot(lines, time.Unix(1, 0)); err != nil && !errors.Is(err, errCut) {
+		if _, err := p.snapshot(lines, time.Unix(1, 0)); err != nil && !errors.Is(err, errCut) {
 			t.Error(err)
 		}
 		p.tellAll()
@@ -205,7 +205,7 @@ func BenchmarkStatusFile(b *testing.B) {
 	lines := bufio.NewReaderSize(nil, maxStatusLine)
 	read := func() {
 		lines.Reset(bytes.NewReader(file))
-		if err := p.snapshot(lines, time.Now()); err != nil && !errors.Is(err, io.EOF) {
+		if _, err := p.snapshot(lines, time.Now()); err != nil && !errors.Is(err, io.EOF) {
 			b.Fatal(err)
 		}
 	}

@@ -246,3 +246,32 @@ func TestNagiosGetsEveryAcknowledgedResult(t *testing.T) {
 		})
 	}
 }
+
+// A killed Nagios goes on from its retention file, here none: nobody publishes
+// again, and a problem must not look well until somebody does.
+func TestAProblemOutlivesAKillOfNagiosAndTheGateway(t *testing.T) {
+	t.Parallel()
+	disk := checks.Object{Host: "web1", Service: "disk"}
+	n := realtest.StartNagios(t, realtest.NagiosOptions{Objects: []checks.Object{disk}})
+	g := startGateway(t, feedTable(n))
+	g.publish(disk.Topic("nagios"), `{"exit_code": 2, "reason": "97%"}`)
+	isCritical := func(m map[checks.Object]realtest.NagiosStatus) bool {
+		return m[disk].State == 2 && m[disk].Output == "97%"
+	}
+	n.WaitStatus("show the problem", isCritical)
+	kill := func() {
+		t.Helper()
+		n.Kill()
+		if err := os.Remove(n.StatusFile); err != nil { // so that it is the next one's word that counts
+			t.Fatal(err)
+		}
+	}
+	kill()
+	n.Start()
+	n.WaitStatus("show the problem after a kill", isCritical)
+	kill()
+	g.kill()
+	g.start()
+	n.Start()
+	n.WaitStatus("show the problem after a kill of both", isCritical)
+}

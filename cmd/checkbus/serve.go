@@ -171,7 +171,15 @@ func (s Settings) cores() []string {
 func newCores(s Settings, queue *spool.Queue, log *slog.Logger) (cores []bus.Core, closeAll func(), err error) {
 	closeAll = func() {}
 	if s.Nagios != nil {
-		sink := nagios.New(*s.Nagios, log)
+		cursor, err := queue.Cursor("nagios")
+		if err != nil {
+			return nil, nil, err
+		}
+		history := nagios.History{Last: queue.Last, Committed: func() uint64 {
+			_, committed := cursor.Position()
+			return committed
+		}}
+		sink := nagios.New(*s.Nagios, history, log)
 		closeAll = func() {
 			if err := sink.Close(); err != nil {
 				log.Warn("nagios not closed", "err", err)
