@@ -201,7 +201,7 @@ func TestWhatAKilledNagiosForgotIsHandedOverAgain(t *testing.T) {
 			t.Errorf("%q was handed over %d times, want %d", text, got, want)
 		}
 	}
-	if got := l.sink.Resent(); got != 2 || strings.Count(l.log.String(), "handed over again") != 1 {
+	if got := l.sink.resent.Load(); got != 2 || strings.Count(l.log.String(), "handed over again") != 1 {
 		t.Errorf("%d results handed over again, want 2 and one line in the log", got)
 	}
 	agree(t, l.Nagios, l.w)
@@ -214,7 +214,7 @@ func TestWhatAKilledNagiosForgotIsHandedOverAgain(t *testing.T) {
 	l.Start()
 	l.Reload()
 	l.compared()
-	if got := l.sink.Resent(); got != 2 {
+	if got := l.sink.resent.Load(); got != 2 {
 		t.Errorf("%d results handed over again after a stop and a reload, want none but those 2", got)
 	}
 }
@@ -230,7 +230,7 @@ func TestWhatNagiosForgotWhileTheGatewayWasAwayIsHandedOverAgain(t *testing.T) {
 	l.stop()
 	l.begin() // the core knows everything, whatever its last status file says
 	l.compared()
-	if got := l.sink.Resent(); got != 0 {
+	if got := l.sink.resent.Load(); got != 0 {
 		t.Errorf("%d results handed over again to a core that has them", got)
 	}
 	l.stop()
@@ -239,7 +239,7 @@ func TestWhatNagiosForgotWhileTheGatewayWasAwayIsHandedOverAgain(t *testing.T) {
 	l.begin()
 	l.is("s000", checks.Critical, "broken")
 	l.compared()
-	if got := l.sink.Resent(); got != 2 {
+	if got := l.sink.resent.Load(); got != 2 {
 		t.Errorf("%d results handed over again, want 2", got)
 	}
 	agree(t, l.Nagios, l.w)
@@ -326,7 +326,7 @@ func TestFourThousandForgottenResultsComeAtOnce(t *testing.T) {
 	l.pass()
 	l.Kill()
 	l.Start()
-	realtest.Eventually(t, 20*time.Second, "the first to be handed over again", func() bool { return l.sink.Resent() > 0 })
+	realtest.Eventually(t, 20*time.Second, "the first to be handed over again", func() bool { return l.sink.resent.Load() > 0 })
 	began := time.Now()
 	r := l.spool.accept(service("s000"), checks.OK, "new")
 	l.spool.handOver(t, l.sink, r)
@@ -334,10 +334,10 @@ func TestFourThousandForgottenResultsComeAtOnce(t *testing.T) {
 	if took > time.Second {
 		t.Errorf("another result waited for %v", took)
 	}
-	realtest.Eventually(t, 20*time.Second, "all to be handed over again", func() bool { return l.sink.Resent() >= 3999 })
+	realtest.Eventually(t, 20*time.Second, "all to be handed over again", func() bool { return l.sink.resent.Load() >= 3999 })
 	l.is("s000", checks.OK, "new")
 	agree(t, l.Nagios, l.w)
-	t.Logf("%d handed over again, another result took %v", l.sink.Resent(), took)
+	t.Logf("%d handed over again, another result took %v", l.sink.resent.Load(), took)
 }
 
 // A status file has what was handed over before the second in which it was

@@ -19,7 +19,7 @@ type Sink struct {
 	patience time.Duration
 	objects  *objects
 	history  History
-	resent   atomic.Uint64
+	resent   atomic.Uint64 // results handed over again, as the core had lost them
 
 	handovers *handovers                // what Follow learns of the batches
 	reception atomic.Pointer[reception] // what Follow has learned; nil before
@@ -79,10 +79,6 @@ func (s *Sink) submit(ctx context.Context, results []checks.Result, verdicts []e
 		s.submitLines(ctx, results, verdicts)
 	}
 }
-
-// Resent is how many results were handed over again because the core had lost
-// them.
-func (s *Sink) Resent() uint64 { return s.resent.Load() }
 
 // Knows reports whether the core has o, by its object cache; true before that
 // was read.
