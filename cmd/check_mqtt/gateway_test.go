@@ -196,7 +196,7 @@ define service {
 	l.expect(`^MQTT OK - the result for web1 came through in .*: UP hard by nagios \|`, "", "--core", "nagios")
 	l.expect(fmt.Sprintf(rejected, "none", "")+`unknown object: no core has a service "none" on host "web1"$`, "none")
 	l.expect(fmt.Sprintf(rejected, "none", "")+`unknown object: no core has a service "none" on host "web1"$`, "none", "--mqtt-version", "5")
-	l.expect(fmt.Sprintf(rejected, "deaf", "")+`nagios takes no passive results of web1!deaf`, "deaf")
+	l.expect(fmt.Sprintf(rejected, "deaf", " by nagios")+`nagios takes no passive results of web1!deaf`, "deaf")
 	l.publish("retried")
 	n.WaitStatus("show the soft state", func(m map[checks.Object]realtest.NagiosStatus) bool {
 		s := m[checks.Object{Host: "web1", Service: "retried"}]
