@@ -3,9 +3,12 @@
 package realtest
 
 import (
+	"fmt"
+	"math/rand/v2"
 	"net"
 	"os"
 	"os/exec"
+	"sync/atomic"
 	"testing"
 )
 
@@ -32,13 +35,31 @@ func missing(t testing.TB, what string) {
 	t.Skipf("%s is not installed; make deps installs it", what)
 }
 
-// FreeAddr returns a loopback address that nothing listened on a moment ago.
+// FreeAddr returns a loopback address that nothing listened on a moment ago. It
+// is none that connections are given (ip(7), ip_local_port_range), and none that
+// this process got before.
 func FreeAddr(t testing.TB) string {
 	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
+	for range ports {
+		addr := fmt.Sprintf("127.0.0.1:%d", firstPort+(offset+given.Add(1))%ports)
+		if l, err := net.Listen("tcp", addr); err == nil {
+			if err := l.Close(); err != nil {
+				t.Fatal(err)
+			}
+			return addr
+		}
 	}
-	defer l.Close()
-	return l.Addr().String()
+	t.Fatalf("no port from %d to %d is free", firstPort, firstPort+ports-1)
+	return ""
 }
+
+// The ports that FreeAddr returns, in turn.
+const (
+	firstPort = 20000
+	ports     = 12000
+)
+
+var (
+	offset = rand.Uint32N(ports) // tests of other packages run at the same time
+	given  atomic.Uint32
+)
