@@ -12,6 +12,7 @@ import (
 
 	"checkbus/checks"
 	"checkbus/internal/mqtttest"
+	"checkbus/internal/realtest"
 )
 
 // A bus stands in for what lies behind accept: it keeps the messages, and gives
@@ -230,13 +231,7 @@ func (g *gateway) allAway() {
 // eventually waits until ok holds.
 func eventually(t testing.TB, what string, ok func() bool) {
 	t.Helper()
-	deadline := time.Now().Add(mqtttest.Patience)
-	for !ok() {
-		if time.Now().After(deadline) {
-			t.Fatalf("still not: %s", what)
-		}
-		time.Sleep(time.Millisecond)
-	}
+	realtest.Eventually(t, mqtttest.Patience, what, ok)
 }
 
 // secondPasses waits until messages have expired whose interval is a second, the

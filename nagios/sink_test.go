@@ -211,9 +211,5 @@ func settle(t testing.TB, s *Sink) {
 // waitFor polls until ok.
 func waitFor(t testing.TB, what string, ok func() bool) {
 	t.Helper()
-	for end := time.Now().Add(time.Minute); !ok(); time.Sleep(5 * time.Millisecond) {
-		if time.Now().After(end) {
-			t.Fatalf("waited in vain for %s", what)
-		}
-	}
+	realtest.Eventually(t, time.Minute, what, ok)
 }

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"checkbus/checks"
+	"checkbus/internal/realtest"
 )
 
 var oneReader = Options{Cursors: []string{"nagios"}}
@@ -84,13 +85,7 @@ func TestSeqNeverStartsAgain(t *testing.T) {
 // waitFor waits for a condition that something else brings about.
 func waitFor(t testing.TB, what string, cond func() bool) {
 	t.Helper()
-	deadline := time.Now().Add(30 * time.Second)
-	for !cond() {
-		if time.Now().After(deadline) {
-			t.Fatalf("%s did not come", what)
-		}
-		time.Sleep(time.Millisecond)
-	}
+	realtest.Eventually(t, 30*time.Second, what, cond)
 }
 
 func TestAnswersComeInTheOrderOfTheAppends(t *testing.T) {
