@@ -344,13 +344,15 @@ func TestRetainedMessagesDoNotComeWithEachReconnect(t *testing.T) {
 	there := watchAll(t, m.Addr, "there")
 	publish(there, mqtttest.Message{Topic: "in/kept", Payload: "kept there", QoS: 1, Retain: true})
 	r := newRelay(t, m.Addr)
+	r.set(true)
 	g := start(t, bridgeTo(r.Addr().String(), "dc2", "out/# out 1", "in/# in 1", "+/state/# in 1"))
 	if err := g.Publish("out/kept", []byte("kept here"), true); err != nil {
 		t.Fatal(err)
 	}
-	here := g.dial(mqtttest.Options{ID: "here", V5: true})
+	here := g.dial(mqtttest.Options{ID: "here", V5: true}) // before the bridge is up: who subscribes while a message is retained may get it twice
 	here.Subscribe("in/#", 1)
 	here.Subscribe("checkbus/#", 1)
+	r.set(false)
 	received(t, there, payload("kept here"))
 	received(t, here, payload("kept there"))
 	there.Publish(mqtttest.Message{Topic: "checkbus/state/web1", Payload: "only the gateway says so"})

@@ -25,6 +25,7 @@ type Client struct {
 	t       testing.TB
 	r       *bufio.Reader
 	v5      bool
+	aside   []Packet // messages that came before the answer to a SUBSCRIBE
 }
 
 // Open opens a connection to address, host:port or unix:/path, and sends
@@ -100,7 +101,9 @@ func (c *Client) Ack(kind int, id uint16) {
 }
 
 // Subscribe subscribes to filter and returns the SUBACK's code. options are the
-// QoS and, in MQTT 5, the bits above it.
+// QoS and, in MQTT 5, the bits above it. Messages may come before the SUBACK
+// (MQTT 5, 3.8.4), those of earlier subscriptions at any time: Read returns them
+// afterwards.
 func (c *Client) Subscribe(filter string, options byte) byte {
 	c.t.Helper()
 	return c.SubscribeAs(77, filter, options)
@@ -114,14 +117,15 @@ func (c *Client) SubscribeAs(id uint16, filter string, options byte) byte {
 		b = append(b, 0)
 	}
 	c.Send(Encode(SUBSCRIBE<<4|2, append(append(b, Str(filter)...), options)))
-	p := c.Next(SUBACK)
+	p := c.answer(SUBACK)
 	if p.ID() != id {
 		c.t.Fatalf("SUBACK for %d, want %d", p.ID(), id)
 	}
 	return p.Body[len(p.Body)-1]
 }
 
-// Unsubscribe ends the subscription to filter.
+// Unsubscribe ends the subscription to filter. Messages that come before the
+// UNSUBACK are kept for Read, as with Subscribe.
 func (c *Client) Unsubscribe(filter string) {
 	c.t.Helper()
 	b := []byte{0, 78}
@@ -129,7 +133,27 @@ func (c *Client) Unsubscribe(filter string) {
 		b = append(b, 0)
 	}
 	c.Send(Encode(UNSUBSCRIBE<<4|2, append(b, Str(filter)...)))
-	c.Next(UNSUBACK)
+	c.answer(UNSUBACK)
+}
+
+// answer returns the next packet that is no message, which must be of the given
+// type, and puts the messages before it aside.
+func (c *Client) answer(kind int) Packet {
+	c.t.Helper()
+	for {
+		p, err := c.receive()
+		if err != nil {
+			c.t.Fatalf("want packet type %d: %v", kind, err)
+		}
+		switch p.Type() {
+		case kind:
+			return p
+		case PUBLISH:
+			c.aside = append(c.aside, p)
+		default:
+			c.t.Fatalf("want packet type %d, got %v", kind, p)
+		}
+	}
 }
 
 // Ping sends a PINGREQ and waits for the answer, so that all sent before is
@@ -149,6 +173,16 @@ func (c *Client) Disconnect() {
 
 // Read returns the next packet. io.EOF is the end of the connection.
 func (c *Client) Read() (Packet, error) {
+	if len(c.aside) > 0 {
+		p := c.aside[0]
+		c.aside = c.aside[1:]
+		return p, nil
+	}
+	return c.receive()
+}
+
+// receive is Read from the connection.
+func (c *Client) receive() (Packet, error) {
 	if err := c.SetReadDeadline(time.Now().Add(Patience)); err != nil {
 		return Packet{}, err
 	}
