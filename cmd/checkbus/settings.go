@@ -10,7 +10,9 @@ import (
 	"time"
 
 	"checkbus/broker"
+	"checkbus/checks"
 	"checkbus/icinga"
+	"checkbus/internal/bus"
 	"checkbus/internal/settings"
 	"checkbus/internal/web"
 	"checkbus/nagios"
@@ -178,6 +180,17 @@ func (s Settings) broker() broker.Config {
 
 		Version:   version(),
 		Subscribe: s.Subscribe,
+	}
+}
+
+// bus are the options of the bus that the settings say; the parts around it are
+// not among them.
+func (s Settings) bus() bus.Options {
+	return bus.Options{
+		Decoder:      checks.Decoder{Root: s.Results.Root, MaxPayload: int(s.Results.MaxPayload), MaxReason: int(s.Results.MaxReason)},
+		MaxObjects:   s.Results.MaxObjects,
+		EveryAttempt: s.Publish.Events == "all",
+		SysInterval:  s.Broker.SysInterval,
 	}
 }
 
