@@ -39,26 +39,16 @@ func age(ctx context.Context, p *probe) (finding, error) {
 // lastSpoken listens for the window; where the topic is a single one, its
 // first message is enough.
 func (p *probe) lastSpoken(ctx context.Context) (*ages, error) {
-	c, err := p.open(ctx, p.id, nil)
-	if err != nil {
-		return nil, err
-	}
-	defer c.close()
 	heard := &ages{spoke: map[string]time.Time{}}
-	c.onMessage = func(m message) {
+	take := func(m message) {
 		if p.wants(m) {
 			heard.take(p, m)
 		}
 	}
-	p.phases.enter("subscribe")
-	if err := c.subscribe(ctx, p.qos, p.topic); err != nil {
-		return nil, err
-	}
-	p.phases.enter("message")
-	ctx, cancel := p.withinWindow(ctx)
-	defer cancel()
 	single := !strings.ContainsAny(p.topic, "+#")
-	return heard, c.listen(ctx, func() bool { return single && (len(heard.spoke) > 0 || heard.bad != "") })
+	enough := func() bool { return single && (len(heard.spoke) > 0 || heard.bad != "") }
+	err := p.hear(ctx, take, enough, p.topic)
+	return heard, err
 }
 
 // take notes when the topic of m spoke.

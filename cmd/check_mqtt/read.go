@@ -26,52 +26,14 @@ func read(ctx context.Context, p *probe) (finding, error) {
 // receive is the first message on --topic that --retained asks for; nil when
 // none came within the window.
 func (p *probe) receive(ctx context.Context) (*message, error) {
-	c, err := p.open(ctx, p.id, nil)
-	if err != nil {
-		return nil, err
-	}
-	defer c.close()
 	var got *message
-	c.onMessage = func(m message) {
+	take := func(m message) {
 		if got == nil && p.wants(m) {
 			got = &m
 		}
 	}
-	p.phases.enter("subscribe")
-	if err := c.subscribe(ctx, p.qos, p.topic); err != nil {
-		return nil, err
-	}
-	p.phases.enter("message")
-	ctx, cancel := p.withinWindow(ctx)
-	defer cancel()
-	err = c.listen(ctx, func() bool { return got != nil })
+	err := p.hear(ctx, take, func() bool { return got != nil }, p.topic)
 	return got, err
-}
-
-// wants reports whether --retained lets the message count.
-func (p *probe) wants(m message) bool {
-	return p.retained == "accept" || m.retain == (p.retained == "require")
-}
-
-// kind names what --retained asks for.
-func (p *probe) kind() string {
-	return map[string]string{"ignore": "live ", "require": "retained "}[p.retained]
-}
-
-// withinWindow ends with the window, or where there is none with the check.
-func (p *probe) withinWindow(ctx context.Context) (context.Context, context.CancelFunc) {
-	if p.window == 0 {
-		return ctx, func() {}
-	}
-	return context.WithTimeout(ctx, p.window)
-}
-
-// listening is how long withinWindow lasts, about.
-func (p *probe) listening() time.Duration {
-	if p.window == 0 {
-		return p.timeout
-	}
-	return p.window
 }
 
 // judge makes a finding of a message.

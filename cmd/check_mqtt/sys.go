@@ -87,28 +87,16 @@ func sys(ctx context.Context, p *probe) (finding, error) {
 	}
 	slices.Sort(filters)
 	filters = slices.Compact(filters)
-	c, err := p.open(ctx, p.id, nil)
-	if err != nil {
-		return finding{}, err
-	}
-	defer c.close()
 	got := map[string]string{}
-	c.onMessage = func(m message) {
+	take := func(m message) {
 		if f := filterOf(m.topic, filters); f != "" {
 			got[f] = string(m.payload)
 		}
 	}
-	p.phases.enter("subscribe")
-	if err := c.subscribe(ctx, p.qos, filters...); err != nil {
-		return finding{}, err
-	}
-	p.phases.enter("message")
-	ctx, cancel := p.withinWindow(ctx)
-	defer cancel()
-	err = c.listen(ctx, func() bool {
+	enough := func() bool {
 		return !slices.ContainsFunc(p.values, func(v sysValue) bool { return v.heard(got) == "" })
-	})
-	if err != nil {
+	}
+	if err := p.hear(ctx, take, enough, filters...); err != nil {
 		return finding{}, err
 	}
 	return p.judgeSys(got), nil
