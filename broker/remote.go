@@ -3,16 +3,16 @@ package broker
 import (
 	"context"
 	"crypto/tls"
-	"crypto/x509"
 	"errors"
 	"fmt"
 	"net"
 	"net/url"
-	"os"
 	"strings"
 	"time"
 
 	"github.com/gorilla/websocket"
+
+	"checkbus/internal/credentials"
 )
 
 // dialTimeout is how long one address may take until MQTT can begin, TLS and
@@ -137,12 +137,10 @@ func (r Remote) password() (string, error) {
 	if r.PasswordFile == "" {
 		return "", nil
 	}
-	text, err := os.ReadFile(r.PasswordFile)
+	secret, err := credentials.Password(r.PasswordFile)
 	if err != nil {
 		return "", fmt.Errorf("password_file: %w", err)
 	}
-	secret, _, _ := strings.Cut(string(text), "\n")
-	secret = strings.TrimSuffix(secret, "\r")
 	if secret == "" || len(secret) > maxSecret {
 		return "", fmt.Errorf("password_file: %s: the first line has no password of up to %d bytes", r.PasswordFile, maxSecret)
 	}
@@ -157,14 +155,11 @@ func (r Remote) tlsConfig(host string) (*tls.Config, error) {
 		cfg.ServerName = r.ServerName
 	}
 	if r.CA != "" {
-		text, err := os.ReadFile(r.CA)
+		roots, err := credentials.Authorities(r.CA)
 		if err != nil {
 			return nil, fmt.Errorf("ca: %w", err)
 		}
-		cfg.RootCAs = x509.NewCertPool()
-		if !cfg.RootCAs.AppendCertsFromPEM(text) {
-			return nil, fmt.Errorf("ca: %s holds no certificate in PEM", r.CA)
-		}
+		cfg.RootCAs = roots
 	}
 	if r.Cert != "" {
 		pair, err := tls.LoadX509KeyPair(r.Cert, r.Key)

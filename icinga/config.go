@@ -2,13 +2,13 @@ package icinga
 
 import (
 	"crypto/tls"
-	"crypto/x509"
 	"errors"
 	"fmt"
 	"net/url"
-	"os"
 	"strings"
 	"time"
+
+	"checkbus/internal/credentials"
 )
 
 // maxConnections is far beyond what Icinga gains from: its CPU is the limit,
@@ -56,7 +56,7 @@ func (c Config) Validate() error {
 	errs := c.validateURLs()
 	if c.CA == "" {
 		errs = append(errs, errors.New("icinga.ca: required"))
-	} else if _, err := c.roots(); err != nil {
+	} else if _, err := credentials.Authorities(c.CA); err != nil {
 		errs = append(errs, fmt.Errorf("icinga.ca: %w", err))
 	}
 	errs = append(errs, c.validateAccount()...)
@@ -121,16 +121,11 @@ func (c Config) password() (string, error) {
 	if c.PasswordFile == "" {
 		return "", errors.New("required")
 	}
-	text, err := os.ReadFile(c.PasswordFile)
-	if err != nil {
-		return "", err
+	secret, err := credentials.Password(c.PasswordFile)
+	if err == nil && secret == "" {
+		err = fmt.Errorf("%s: the first line is empty", c.PasswordFile)
 	}
-	secret, _, _ := strings.Cut(string(text), "\n")
-	secret = strings.TrimSuffix(secret, "\r")
-	if secret == "" {
-		return "", fmt.Errorf("%s: the first line is empty", c.PasswordFile)
-	}
-	return secret, nil
+	return secret, err
 }
 
 func (c Config) certificate() (*tls.Certificate, error) {
@@ -141,21 +136,9 @@ func (c Config) certificate() (*tls.Certificate, error) {
 	return &cert, err
 }
 
-func (c Config) roots() (*x509.CertPool, error) {
-	text, err := os.ReadFile(c.CA)
-	if err != nil {
-		return nil, err
-	}
-	roots := x509.NewCertPool()
-	if !roots.AppendCertsFromPEM(text) {
-		return nil, fmt.Errorf("%s: no certificate in PEM", c.CA)
-	}
-	return roots, nil
-}
-
 // tls trusts c.CA and nothing else.
 func (c Config) tls() (*tls.Config, error) {
-	roots, err := c.roots()
+	roots, err := credentials.Authorities(c.CA)
 	if err != nil {
 		return nil, fmt.Errorf("icinga.ca: %w", err)
 	}

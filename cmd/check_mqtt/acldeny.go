@@ -8,6 +8,7 @@ import (
 	"syscall"
 
 	"checkbus/checks"
+	"checkbus/internal/credentials"
 
 	"github.com/mochi-mqtt/server/v2/packets"
 )
@@ -69,7 +70,7 @@ func (p *probe) openWitness(ctx context.Context) (*client, error) {
 	if p.witness == "" {
 		return nil, nil
 	}
-	password, err := readPassword(p.witnessPass)
+	password, err := credentials.Password(p.witnessPass)
 	if err != nil {
 		return nil, fmt.Errorf("%w: --witness-password-file: %w", errLocal, err)
 	}

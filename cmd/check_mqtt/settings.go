@@ -1,12 +1,10 @@
 package main
 
 import (
-	"bufio"
 	"crypto/rand"
 	"encoding/hex"
 	"errors"
 	"fmt"
-	"io"
 	"net/url"
 	"os"
 	"slices"
@@ -14,6 +12,7 @@ import (
 	"time"
 
 	"checkbus/checks"
+	"checkbus/internal/credentials"
 )
 
 // passwordVariable is where the password is when no option says so.
@@ -221,7 +220,7 @@ func (s *settings) identity() (identity, error) {
 	switch {
 	case s.passFile != "":
 		var err error
-		if password, err = readPassword(s.passFile); err != nil {
+		if password, err = credentials.Password(s.passFile); err != nil {
 			return identity{}, fmt.Errorf("--password-file: %w", err)
 		}
 	case password == "":
@@ -238,20 +237,6 @@ func (s *settings) ownID() string {
 		return s.clientID
 	}
 	return "checkmqtt" + random(4)
-}
-
-// readPassword is the first line of a file.
-func readPassword(file string) (string, error) {
-	f, err := os.Open(file)
-	if err != nil {
-		return "", err
-	}
-	defer f.Close()
-	line, err := bufio.NewReader(io.LimitReader(f, 64<<10)).ReadString('\n')
-	if err != nil && !errors.Is(err, io.EOF) {
-		return "", err
-	}
-	return strings.TrimRight(line, "\r\n"), nil
 }
 
 // ownTopic is a topic that nobody else uses.

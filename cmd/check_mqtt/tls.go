@@ -8,8 +8,9 @@ import (
 	"errors"
 	"fmt"
 	"net"
-	"os"
 	"time"
+
+	"checkbus/internal/credentials"
 )
 
 func (p *probe) handshake(ctx context.Context, conn net.Conn) (*tls.Conn, error) {
@@ -37,14 +38,11 @@ func tlsConfig(s *settings) (*tls.Config, error) {
 		cfg.VerifyConnection = func(state tls.ConnectionState) error { return verifyChain(state, cfg.RootCAs) }
 	}
 	if s.ca != "" {
-		pem, err := os.ReadFile(s.ca)
+		roots, err := credentials.Authorities(s.ca)
 		if err != nil {
 			return nil, fmt.Errorf("--ca: %w", err)
 		}
-		cfg.RootCAs = x509.NewCertPool()
-		if !cfg.RootCAs.AppendCertsFromPEM(pem) {
-			return nil, fmt.Errorf("--ca: %s holds no PEM certificate", s.ca)
-		}
+		cfg.RootCAs = roots
 	}
 	if s.cert != "" {
 		pair, err := tls.LoadX509KeyPair(s.cert, s.key)

@@ -3,7 +3,6 @@ package main
 import (
 	"context"
 	"crypto/tls"
-	"crypto/x509"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -11,10 +10,10 @@ import (
 	"net"
 	"net/http"
 	"net/url"
-	"os"
 	"strings"
 	"time"
 
+	"checkbus/internal/credentials"
 	"checkbus/internal/web"
 )
 
@@ -58,12 +57,11 @@ func runStatus(ctx context.Context, args []string, out, log io.Writer) error {
 		return err
 	}
 	if *user != "" {
-		password, err := os.ReadFile(*passwordFile)
+		password, err := credentials.Password(*passwordFile)
 		if err != nil {
 			return fmt.Errorf("-password-file: %w", err)
 		}
-		line, _, _ := strings.Cut(string(password), "\n")
-		request.SetBasicAuth(*user, strings.TrimSuffix(line, "\r"))
+		request.SetBasicAuth(*user, password)
 	}
 	client, err := statusClient(s.Web, *address != "", *ca)
 	if err != nil {
@@ -125,14 +123,11 @@ func statusClient(cfg web.Config, elsewhere bool, ca string) (*http.Client, erro
 	trust := &tls.Config{MinVersion: tls.VersionTLS12}
 	switch {
 	case ca != "":
-		text, err := os.ReadFile(ca)
+		roots, err := credentials.Authorities(ca)
 		if err != nil {
 			return nil, fmt.Errorf("-ca: %w", err)
 		}
-		trust.RootCAs = x509.NewCertPool()
-		if !trust.RootCAs.AppendCertsFromPEM(text) {
-			return nil, fmt.Errorf("-ca: %s: no PEM certificate", ca)
-		}
+		trust.RootCAs = roots
 	case !elsewhere && cfg.TLSCert != "":
 		pair, err := tls.LoadX509KeyPair(cfg.TLSCert, cfg.TLSKey)
 		if err != nil {
