@@ -1,6 +1,7 @@
 package broker
 
 import (
+	"bytes"
 	"fmt"
 	"io"
 	"maps"
@@ -414,5 +415,53 @@ func TestFiguresOfBridges(t *testing.T) {
 	for got := map[string]string{}; !maps.Equal(got, want); {
 		p := sub.Next(mqtttest.PUBLISH)
 		got[strings.TrimPrefix(p.Topic(), bridgeRoot+"dc2/")] = p.Payload()
+	}
+}
+
+// However soon the other broker hangs up, it gets what was retained before the
+// bridge was there.
+func TestRetainedMessagesComeThoughTheFirstConnectionBreaks(t *testing.T) {
+	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var serving sync.WaitGroup
+	t.Cleanup(serving.Wait)
+	t.Cleanup(func() { ln.Close() })
+	kept, got := make(chan struct{}), make(chan struct{})
+	serving.Go(func() {
+		<-kept
+		for first := true; ; first = false {
+			nc, err := ln.Accept()
+			if err != nil {
+				return
+			}
+			_, _ = nc.Write([]byte{0x20, 3, 0, 0, 0}) // CONNACK
+			if first {
+				nc.Close()
+				continue
+			}
+			serving.Go(func() {
+				defer nc.Close()
+				var seen []byte
+				buf := make([]byte, 4096)
+				for n, err := nc.Read(buf); err == nil; n, err = nc.Read(buf) {
+					if seen = append(seen, buf[:n]...); bytes.Contains(seen, []byte("out/kept")) {
+						close(got)
+						return
+					}
+				}
+			})
+		}
+	})
+	g := start(t, bridgeTo(ln.Addr().String(), "far", "out/# out 1"))
+	pub := g.dial(mqtttest.Options{ID: "pub"})
+	pub.Publish(mqtttest.Message{Topic: "out/kept", Payload: "kept here", Retain: true})
+	pub.Ping()
+	close(kept)
+	select {
+	case <-got:
+	case <-time.After(mqtttest.Patience):
+		t.Error("it never came")
 	}
 }

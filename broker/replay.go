@@ -25,6 +25,7 @@ type replay struct {
 	// Under conn.mu.
 	waiting []packets.Subscription
 	running bool // the goroutine that sends
+	sent    bool // it has sent all
 }
 
 // ask notes that a filter of a SUBSCRIBE wants retained messages, if it does,
@@ -59,7 +60,7 @@ func (b *Broker) startReplay(c *conn) {
 	c.replay.waiting = append(c.replay.waiting, c.replay.granted...)
 	c.replay.granted = nil
 	if !c.replay.running && !c.ended {
-		c.replay.running = true
+		c.replay.running, c.replay.sent = true, false
 		c.senders.Go(func() { b.replay(c) })
 	}
 }
@@ -69,7 +70,7 @@ func (b *Broker) replay(c *conn) {
 	for {
 		c.mu.Lock()
 		if len(c.replay.waiting) == 0 || c.ended {
-			c.replay.waiting, c.replay.running = nil, false
+			c.replay.waiting, c.replay.running, c.replay.sent = nil, false, !c.ended
 			c.mu.Unlock()
 			return
 		}
@@ -85,8 +86,8 @@ func (b *Broker) replay(c *conn) {
 	}
 }
 
-// replayed reports whether nothing that was retained is still to be sent to a
-// client.
+// replayed reports whether a client was sent all the retained messages that it
+// asked for over its connection.
 func (b *Broker) replayed(id string) bool {
 	cl, ok := b.server.Clients.Get(id)
 	if !ok {
@@ -95,7 +96,7 @@ func (b *Broker) replayed(id string) bool {
 	c := cl.Net.Conn.(*conn)
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	return !c.replay.running
+	return c.replay.sent
 }
 
 // retainedTopics lists the topics with a retained message that filter matches.
