@@ -155,8 +155,7 @@ func (br *bridge) prepare(ctx context.Context) error {
 	}
 	defer near.nc.Close()
 	defer context.AfterFunc(ctx, func() { _ = near.nc.Close() })()
-	const noRetained = 2 // they come with the first crossing
-	wanted := br.outFilters(noRetained)
+	wanted := br.outFilters(noRetained) // they come with the first crossing
 	answers := 0
 	if outdated := br.outdated(wanted); len(outdated) > 0 {
 		pk := unsubscribePacket(near.version, outdated)
@@ -191,15 +190,25 @@ func (br *bridge) outdated(wanted packets.Subscriptions) packets.Subscriptions {
 	return outdated
 }
 
+// Which retained messages a subscription asks for (MQTT 5, 3.8.3.1).
+const (
+	allRetained = 0
+	newRetained = 1 // all, where the session has no such subscription yet
+	noRetained  = 2
+)
+
 // outFilters are what the bridge subscribes to at this broker.
 func (br *bridge) outFilters(retainHandling byte) packets.Subscriptions {
 	var filters packets.Subscriptions
 	for _, m := range br.topics {
-		if m.out {
-			filters = append(filters, packets.Subscription{
-				Filter: m.localTopic, Qos: m.qos, NoLocal: true, RetainAsPublished: true, RetainHandling: retainHandling,
-			})
+		if !m.out {
+			continue
 		}
+		f := packets.Subscription{Filter: m.localTopic, Qos: m.qos, NoLocal: true, RetainAsPublished: true, RetainHandling: retainHandling}
+		if m.qos == 0 && retainHandling == newRetained {
+			f.RetainHandling = allRetained // none waited in the session
+		}
+		filters = append(filters, f)
 	}
 	return filters
 }
@@ -213,7 +222,7 @@ func (br *bridge) inFilters() packets.Subscriptions {
 		}
 		f := packets.Subscription{Filter: m.remoteTopic, Qos: m.qos, NoLocal: true, RetainAsPublished: true}
 		if m.qos > 0 && !br.settings.CleanSession {
-			f.RetainHandling = 1 // later ones wait in the session
+			f.RetainHandling = newRetained // later ones wait in the session
 		}
 		filters = append(filters, f)
 	}
@@ -223,9 +232,9 @@ func (br *bridge) inFilters() packets.Subscriptions {
 // subscribe asks both brokers for messages. From the other one, those lines are
 // taken back that say out, in case they once said in, as Mosquitto does it.
 func (c *crossing) subscribe() error {
-	retained := byte(0)
+	retained := byte(allRetained)
 	if c.replayed {
-		retained = 1 // of what is new in the session
+		retained = newRetained
 	}
 	if filters := c.outFilters(retained); len(filters) > 0 {
 		pk := subscribePacket(c.near.version, filters)

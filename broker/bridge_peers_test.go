@@ -465,3 +465,20 @@ func TestRetainedMessagesComeThoughTheFirstConnectionBreaks(t *testing.T) {
 		t.Error("it never came")
 	}
 }
+
+// Nothing of QoS 0 waits for a bridge, but what is true now is told when it is
+// back.
+func TestRetainedMessagesOfQoS0ComeWithEachReconnect(t *testing.T) {
+	m := realtest.StartMosquitto(t)
+	there := watchAll(t, m.Addr, "there")
+	r := newRelay(t, m.Addr)
+	g := start(t, bridgeTo(r.Addr().String(), "dc2", "out/# out"))
+	g.bridged()
+	g.tellRetained("out/kept", "before")
+	received(t, there, payload("before"))
+	r.set(true)
+	eventually(t, "it is down", func() bool { return !g.Bridges()[0].Up && g.Stats().Connected == 0 })
+	g.tellRetained("out/kept", "meanwhile")
+	r.set(false)
+	received(t, there, payload("meanwhile"))
+}
