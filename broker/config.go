@@ -25,63 +25,63 @@ type Access struct {
 
 // Config holds the settings of the broker.
 type Config struct {
-	Listeners []Listener `toml:"listener"`
-	Access    Access     `toml:"access"`
-	Bridges   []Bridge   `toml:"bridge"`
+	Listeners []Listener
+	Access    Access
+	Bridges   []Bridge
 	// MaxPacket is the largest packet taken from a client, in bytes, 1024 to
 	// 268435455. MQTT 5 clients are told it.
-	MaxPacket int `toml:"max_packet"`
+	MaxPacket int
 	// MaxConnections is how many clients may be connected at once.
-	MaxConnections int `toml:"max_connections"`
+	MaxConnections int
 	// MaxSessions is how many sessions there may be, of clients that are connected
 	// or away, MaxConnections or more. Beyond it those end whose clients are longest
 	// away. 0 is twice MaxConnections.
-	MaxSessions int `toml:"max_sessions"`
+	MaxSessions int
 	// MaxRetained is how many bytes of memory retained messages may take, 1 MiB or
 	// more. One of a client beyond it is delivered and not kept; the gateway's own
 	// always are.
-	MaxRetained int64 `toml:"-"`
+	MaxRetained int64
 	// Dir is where sessions that outlive their connection, what waits for their
 	// clients, and retained messages of clients are kept; "" is in memory alone.
-	Dir string `toml:"-"`
+	Dir string
 	// Queue bounds what waits for each client with such a session.
-	Queue Queue `toml:"-"`
+	Queue Queue
 	// Queues has other bounds for some clients, by their identifiers.
-	Queues map[string]Queue `toml:"-"`
+	Queues map[string]Queue
 	// MaxStored is how many bytes of messages may wait on disk for all clients,
 	// 1 MiB or more.
-	MaxStored int64 `toml:"-"`
+	MaxStored int64
 	// MaxKept is how many bytes of memory the filters, wills and topic aliases of all
 	// clients may take, 1 MiB or more. Beyond it a client has 16 KiB for each of the
 	// three.
-	MaxKept int64 `toml:"-"`
+	MaxKept int64
 	// MaxConnectionsPerAddress is how many connections from one address, or from
 	// one IPv6 network of 64 bits, may be open at once; 0 is any. Those from this
 	// machine do not count.
-	MaxConnectionsPerAddress int `toml:"max_connections_per_address"`
+	MaxConnectionsPerAddress int
 	// MaxRate is how many messages a second are taken from a client, after as many
 	// at once; 0 is any. One that sends more is read from more slowly.
-	MaxRate int `toml:"max_rate"`
+	MaxRate int
 	// ConnectTimeout is how long a connection may take until its CONNECT is here,
 	// 1 s to 5 min.
-	ConnectTimeout time.Duration `toml:"connect_timeout"`
+	ConnectTimeout time.Duration
 	// MaxTopicLevels is how many slashes a client's topic or filter may have, 1 to
 	// 200.
-	MaxTopicLevels int `toml:"max_topic_levels"`
+	MaxTopicLevels int
 	// SysInterval is how often the figures below $SYS are published, 1 s or
 	// more; 0 is never.
-	SysInterval time.Duration `toml:"sys_interval"`
+	SysInterval time.Duration
 	// Sockets are those that systemd opened, by name, see listen.Sockets.
-	Sockets map[string]net.Listener `toml:"-"`
+	Sockets map[string]net.Listener
 	// Identity is the gateway's name in the paths of messages that go through
 	// several; each has another, and keeps it. "" makes one up.
-	Identity string `toml:"-"`
+	Identity string
 	// disk is the file system below Dir; nil is the machine's.
 	disk vfs.FS
 	// Subscribe is an outside broker; nil is none.
-	Subscribe *Subscribe `toml:"subscribe"`
+	Subscribe *Subscribe
 	// Version is what $SYS/broker/version says of the gateway.
-	Version string `toml:"-"`
+	Version string
 }
 
 // A Queue bounds what waits for a client, in flight or not. Beyond it the oldest
@@ -132,28 +132,7 @@ const (
 
 // Validate returns every mistake in c, each named by its key.
 func (c Config) Validate() error {
-	var errs []error
-	if len(c.Listeners) == 0 {
-		errs = append(errs, errors.New("listener: at least one is required"))
-	}
-	seen := map[string]int{}
-	for i, l := range c.Listeners {
-		mistakes := l.validate()
-		for _, err := range mistakes {
-			errs = append(errs, inListener(i, err))
-		}
-		if len(mistakes) > 0 {
-			continue
-		}
-		if first, ok := seen[l.Address]; ok && !strings.HasSuffix(l.Address, ":0") {
-			errs = append(errs, fmt.Errorf("listener[%d].address: %s is listener[%d]'s already", i, l.Address, first))
-		}
-		seen[l.Address] = i
-		if !c.anonymous(l) && c.Access.PasswordFile == "" && l.Identity == "" {
-			errs = append(errs, fmt.Errorf("listener[%d].allow_anonymous: as it is, nobody may connect to %s: set it, or access.password_file, or identity", i, l.Address))
-		}
-	}
-	errs = append(errs, validateBridges(c.Bridges)...)
+	errs := append(c.validateListeners(), validateBridges(c.Bridges)...)
 	if c.MaxPacket < leastPacket || c.MaxPacket > mostPacket {
 		errs = append(errs, fmt.Errorf("broker.max_packet: %d is not in %d to %d", c.MaxPacket, leastPacket, mostPacket))
 	}
@@ -197,6 +176,31 @@ func (c Config) Validate() error {
 		errs = append(errs, c.Subscribe.Validate())
 	}
 	return errors.Join(errs...)
+}
+
+func (c Config) validateListeners() []error {
+	var errs []error
+	if len(c.Listeners) == 0 {
+		errs = append(errs, errors.New("listener: at least one is required"))
+	}
+	seen := map[string]int{}
+	for i, l := range c.Listeners {
+		mistakes := l.validate()
+		for _, err := range mistakes {
+			errs = append(errs, inListener(i, err))
+		}
+		if len(mistakes) > 0 {
+			continue
+		}
+		if first, ok := seen[l.Address]; ok && !strings.HasSuffix(l.Address, ":0") {
+			errs = append(errs, fmt.Errorf("listener[%d].address: %s is listener[%d]'s already", i, l.Address, first))
+		}
+		seen[l.Address] = i
+		if !c.anonymous(l) && c.Access.PasswordFile == "" && l.Identity == "" {
+			errs = append(errs, fmt.Errorf("listener[%d].allow_anonymous: as it is, nobody may connect to %s: set it, or access.password_file, or identity", i, l.Address))
+		}
+	}
+	return errs
 }
 
 // Check reads the files that the settings name, and returns every mistake in

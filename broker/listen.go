@@ -141,7 +141,7 @@ func (b *Broker) closeListeners() {
 	}
 }
 
-// accept takes connections until the listener is closed. Other errors, as when
+// acceptFrom takes connections until the listener is closed. Other errors, as when
 // file descriptors run out, are waited out.
 func (b *Broker) acceptFrom(ln *listener) {
 	pause := leastPause

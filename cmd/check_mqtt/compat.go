@@ -19,7 +19,7 @@ type jpmens struct {
 	critical     expression
 }
 
-// jpmensOptions are the options of jpmens/check-mqtt 3.1. They follow that
+// options are those of jpmens/check-mqtt 3.1. They follow that
 // plugin, so some letters mean what they do not mean here: -t is a topic, -p a
 // password, -v a value.
 func (j *jpmens) options(s *settings) []option {

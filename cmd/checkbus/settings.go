@@ -82,26 +82,26 @@ type BrokerSettings struct {
 // defaults are the settings of a gateway that was told nothing: a broker on
 // loopback, and no core.
 func defaults() Settings {
-	icingaDefaults, subscribeDefaults := icinga.Defaults(), broker.DefaultSubscribe()
+	b, icingaDefaults, subscribeDefaults := broker.Default(), icinga.Defaults(), broker.DefaultSubscribe()
 	return Settings{
 		DataDir:  defaultDataDir(),
 		Log:      LogSettings{Level: slog.LevelInfo, Format: "text"},
 		Results:  ResultSettings{Root: "nagios", MaxPayload: 256 << 10, MaxReason: 16 << 10, MaxObjects: 1_000_000},
 		Spool:    SpoolSettings{MaxSize: 1 << 30},
 		Publish:  PublishSettings{Events: "changes"},
-		Listener: []broker.Listener{{Address: "127.0.0.1:1883"}},
+		Listener: b.Listeners,
 		Broker: BrokerSettings{
-			MaxPacket:          2_000_000,
-			MaxConnections:     10_000,
-			ConnectTimeout:     15 * time.Second,
-			MaxTopicLevels:     200,
+			MaxPacket:          settings.Size(b.MaxPacket),
+			MaxConnections:     b.MaxConnections,
+			ConnectTimeout:     b.ConnectTimeout,
+			MaxTopicLevels:     b.MaxTopicLevels,
 			PersistentSessions: true,
-			MaxQueuedMessages:  100_000,
-			MaxQueuedBytes:     64 << 20,
-			MaxStored:          1 << 30,
-			MaxRetained:        256 << 20,
-			MaxKept:            256 << 20,
-			SysInterval:        10 * time.Second,
+			MaxQueuedMessages:  b.Queue.Messages,
+			MaxQueuedBytes:     settings.Size(b.Queue.Bytes),
+			MaxStored:          settings.Size(b.MaxStored),
+			MaxRetained:        settings.Size(b.MaxRetained),
+			MaxKept:            settings.Size(b.MaxKept),
+			SysInterval:        b.SysInterval,
 		},
 		Nagios:    &nagios.Config{},
 		Icinga:    &icingaDefaults,

@@ -92,7 +92,7 @@ func (b *bench) on(topic string) []string {
 	return slices.Clone(b.published[topic])
 }
 
-// send publishes and returns the answer to the publisher.
+// offer publishes m and returns the answer to the publisher.
 func (b *bench) offer(m broker.Message) error {
 	answer := make(chan error, 1)
 	b.Accept(m, func(err error) { answer <- err })
