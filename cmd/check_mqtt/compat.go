@@ -19,9 +19,9 @@ type jpmens struct {
 	critical     expression
 }
 
-// options are those of jpmens/check-mqtt 3.1. They follow that
-// plugin, so some letters mean what they do not mean here: -t is a topic, -p a
-// password, -v a value.
+// options are those of jpmens/check-mqtt 3.1. They follow that plugin, so some
+// letters mean what they do not mean here: -t is a topic, -p a password, -v a
+// value.
 func (j *jpmens) options(s *settings) []option {
 	ignored := func(string) error { return nil }
 	return []option{
