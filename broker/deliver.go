@@ -13,7 +13,7 @@ import (
 
 // deliver passes a publish on to its subscribers, keeps it when it is to be
 // retained, and answers it. The library's way (publishToSubscribers,
-// server.go:994 in v2.7.9) leads through a queue per client: it drops what comes
+// server.go:985 in v2.7.9) leads through a queue per client: it drops what comes
 // faster than that client's goroutine is given time to run, and forgets what is
 // in it at the end.
 func (b *Broker) deliver(in *inbound) {
