@@ -52,16 +52,9 @@ func runStatus(ctx context.Context, args []string, out, log io.Writer) error {
 	if err != nil {
 		return err
 	}
-	request, err := http.NewRequestWithContext(ctx, http.MethodGet, base.JoinPath("api/status").String(), nil)
+	request, err := statusRequest(ctx, base, *user, *passwordFile)
 	if err != nil {
 		return err
-	}
-	if *user != "" {
-		password, err := credentials.Password(*passwordFile)
-		if err != nil {
-			return fmt.Errorf("-password-file: %w", err)
-		}
-		request.SetBasicAuth(*user, password)
 	}
 	client, err := statusClient(s.Web, *address != "", *ca)
 	if err != nil {
@@ -114,6 +107,21 @@ func statusURL(address string, cfg web.Config, secure bool) (*url.URL, error) {
 		return nil, fmt.Errorf("-address: %q is neither host:port nor a URL such as https://gateway:8090", address)
 	}
 	return u, nil
+}
+
+// statusRequest asks the gateway at base for its figures, as user if there is
+// one.
+func statusRequest(ctx context.Context, base *url.URL, user, passwordFile string) (*http.Request, error) {
+	request, err := http.NewRequestWithContext(ctx, http.MethodGet, base.JoinPath("api/status").String(), nil)
+	if err != nil || user == "" {
+		return request, err
+	}
+	password, err := credentials.Password(passwordFile)
+	if err != nil {
+		return nil, fmt.Errorf("-password-file: %w", err)
+	}
+	request.SetBasicAuth(user, password)
+	return request, nil
 }
 
 // statusClient asks a gateway of this machine, whose certificate is the one that
