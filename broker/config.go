@@ -25,63 +25,63 @@ type Access struct {
 
 // Config holds the settings of the broker.
 type Config struct {
-	Listeners []Listener
-	Access    Access
-	Bridges   []Bridge
+	Listeners []Listener `toml:"listener"`
+	Access    Access     `toml:"access"`
+	Bridges   []Bridge   `toml:"bridge"`
 	// MaxPacket is the largest packet taken from a client, in bytes, 1024 to
 	// 268435455. MQTT 5 clients are told it.
-	MaxPacket int
+	MaxPacket int `toml:"max_packet"`
 	// MaxConnections is how many clients may be connected at once.
-	MaxConnections int
+	MaxConnections int `toml:"max_connections"`
 	// MaxSessions is how many sessions there may be, of clients that are connected
 	// or away, MaxConnections or more. Beyond it those end whose clients are longest
 	// away. 0 is twice MaxConnections.
-	MaxSessions int
+	MaxSessions int `toml:"max_sessions"`
 	// MaxRetained is how many bytes of memory retained messages may take, 1 MiB or
 	// more. One of a client beyond it is delivered and not kept; the gateway's own
 	// always are.
-	MaxRetained int64
+	MaxRetained int64 `toml:"-"`
 	// Dir is where sessions that outlive their connection, what waits for their
 	// clients, and retained messages of clients are kept; "" is in memory alone.
-	Dir string
+	Dir string `toml:"-"`
 	// Queue bounds what waits for each client with such a session.
-	Queue Queue
+	Queue Queue `toml:"-"`
 	// Queues has other bounds for some clients, by their identifiers.
-	Queues map[string]Queue
+	Queues map[string]Queue `toml:"-"`
 	// MaxStored is how many bytes of messages may wait on disk for all clients,
 	// 1 MiB or more.
-	MaxStored int64
+	MaxStored int64 `toml:"-"`
 	// MaxKept is how many bytes of memory the filters, wills and topic aliases of all
 	// clients may take, 1 MiB or more. Beyond it a client has 16 KiB for each of the
 	// three.
-	MaxKept int64
+	MaxKept int64 `toml:"-"`
 	// MaxConnectionsPerAddress is how many connections from one address, or from
 	// one IPv6 network of 64 bits, may be open at once; 0 is any. Those from this
 	// machine do not count.
-	MaxConnectionsPerAddress int
+	MaxConnectionsPerAddress int `toml:"max_connections_per_address"`
 	// MaxRate is how many messages a second are taken from a client, after as many
 	// at once; 0 is any. One that sends more is read from more slowly.
-	MaxRate int
+	MaxRate int `toml:"max_rate"`
 	// ConnectTimeout is how long a connection may take until its CONNECT is here,
 	// 1 s to 5 min.
-	ConnectTimeout time.Duration
+	ConnectTimeout time.Duration `toml:"connect_timeout"`
 	// MaxTopicLevels is how many slashes a client's topic or filter may have, 1 to
 	// 200.
-	MaxTopicLevels int
+	MaxTopicLevels int `toml:"max_topic_levels"`
 	// SysInterval is how often the figures below $SYS are published, 1 s or
 	// more; 0 is never.
-	SysInterval time.Duration
+	SysInterval time.Duration `toml:"sys_interval"`
 	// Sockets are those that systemd opened, by name, see listen.Sockets.
-	Sockets map[string]net.Listener
+	Sockets map[string]net.Listener `toml:"-"`
 	// Identity is the gateway's name in the paths of messages that go through
 	// several; each has another, and keeps it. "" makes one up.
-	Identity string
+	Identity string `toml:"-"`
 	// disk is the file system below Dir; nil is the machine's.
 	disk vfs.FS
 	// Subscribe is an outside broker; nil is none.
-	Subscribe *Subscribe
+	Subscribe *Subscribe `toml:"subscribe"`
 	// Version is what $SYS/broker/version says of the gateway.
-	Version string
+	Version string `toml:"-"`
 }
 
 // A Queue bounds what waits for a client, in flight or not. Beyond it the oldest
