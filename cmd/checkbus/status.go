@@ -69,7 +69,7 @@ func runStatus(ctx context.Context, args []string, out, log io.Writer) error {
 	}
 	text, err := fetch(client, request)
 	if err != nil {
-		return err
+		return explain(ctx, base, err)
 	}
 	var f figures
 	if err := json.Unmarshal(text, &f); err != nil {
@@ -161,8 +161,12 @@ func fetch(client *http.Client, request *http.Request) ([]byte, error) {
 	if err != nil {
 		return nil, fmt.Errorf("ask %s: %w", request.URL, err)
 	}
-	if response.StatusCode != http.StatusOK {
+	switch response.StatusCode {
+	case http.StatusOK:
+		return text, nil
+	case http.StatusNotFound:
+		return nil, fmt.Errorf("%s: %s: no gateway's web server, see web.address", request.URL, response.Status)
+	default:
 		return nil, fmt.Errorf("%s: %s: %s", request.URL, response.Status, printable(strings.TrimSpace(string(text[:min(len(text), 200)]))))
 	}
-	return text, nil
 }
