@@ -428,9 +428,8 @@ func TestRetainedMessagesComeThoughTheFirstConnectionBreaks(t *testing.T) {
 	var serving sync.WaitGroup
 	t.Cleanup(serving.Wait)
 	t.Cleanup(func() { ln.Close() })
-	kept, got := make(chan struct{}), make(chan struct{})
+	got := make(chan struct{})
 	serving.Go(func() {
-		<-kept
 		for first := true; ; first = false {
 			nc, err := ln.Accept()
 			if err != nil {
@@ -441,24 +440,24 @@ func TestRetainedMessagesComeThoughTheFirstConnectionBreaks(t *testing.T) {
 				nc.Close()
 				continue
 			}
-			serving.Go(func() {
-				defer nc.Close()
-				var seen []byte
-				buf := make([]byte, 4096)
-				for n, err := nc.Read(buf); err == nil; n, err = nc.Read(buf) {
-					if seen = append(seen, buf[:n]...); bytes.Contains(seen, []byte("out/kept")) {
-						close(got)
-						return
-					}
-				}
-			})
+			var seen []byte
+			buf := make([]byte, 4096)
+			for n := 0; err == nil && !bytes.Contains(seen, []byte("out/kept")); seen = append(seen, buf[:n]...) {
+				n, err = nc.Read(buf)
+			}
+			nc.Close()
+			if err == nil {
+				close(got)
+			}
+			return
 		}
 	})
-	g := start(t, bridgeTo(ln.Addr().String(), "far", "out/# out 1"))
-	pub := g.dial(mqtttest.Options{ID: "pub"})
-	pub.Publish(mqtttest.Message{Topic: "out/kept", Payload: "kept here", Retain: true})
-	pub.Ping()
-	close(kept)
+	dir := t.TempDir()
+	stored := func(c *Config) { c.Dir = dir }
+	g := start(t, stored)
+	publish(g.dial(mqtttest.Options{ID: "pub"}), mqtttest.Message{Topic: "out/kept", Payload: "kept here", QoS: 1, Retain: true})
+	g.stop()
+	start(t, stored, bridgeTo(ln.Addr().String(), "far", "out/# out 1"))
 	select {
 	case <-got:
 	case <-time.After(mqtttest.Patience):
