@@ -70,7 +70,7 @@ type counters struct {
 	squeezed, notKept, tooMany, pushedOut      atomic.Int64
 	partials                                   partials
 	looped, notBridged                         atomic.Int64
-	bridging                                   atomic.Int64 // connections in memory, of bridges
+	others                                     atomic.Int64 // clients connected that are none of the gateway's bridges
 	calm                                       atomic.Bool  // waiting was at most calmOut
 }
 

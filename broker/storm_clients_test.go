@@ -85,7 +85,7 @@ func newPublisher(s *storm, i int, r *rand.Rand) *publisher {
 	p := &publisher{storm: s, options: persistent(fmt.Sprint("publisher", i), i%2 == 0), r: r}
 	for _, name := range []string{"plain/%d/0", "plain/%d/1", "plain/%d/2", "kept/%d/1", "kept/%d/2"} {
 		qos := name[len(name)-1] - '0'
-		p.streams = append(p.streams, &stream{topic: fmt.Sprintf(name, i), qos: qos, fate: map[int64]bool{}, late: map[int64]bool{}})
+		p.streams = append(p.streams, &stream{topic: fmt.Sprintf(name, i), qos: qos, fate: map[int64]bool{}, late: map[int64]bool{}, again: map[int64]bool{}})
 	}
 	s.streams = append(s.streams, p.streams...)
 	return p
@@ -121,11 +121,10 @@ func (p *publisher) resend() {
 			continue
 		}
 		m.Dup = true
-		if p.options.V5 && p.broke.Load() {
-			m.stream.mu.Lock()
-			m.stream.late[m.n] = true
-			m.stream.mu.Unlock()
-		}
+		m.stream.mu.Lock()
+		m.stream.late[m.n] = m.stream.late[m.n] || p.options.V5 && p.broke.Load()
+		m.stream.again[m.n] = m.QoS == 1
+		m.stream.mu.Unlock()
 		p.write(m.Encode(p.options.V5))
 	}
 }
@@ -402,11 +401,13 @@ func (sub *reader) note(p mqtttest.Packet) {
 	sub.newest[topic] = max(sub.newest[topic], n)
 }
 
-// isLate reports whether a message may come after newer ones.
+// isLate reports whether a message that was not seen before may come after newer
+// ones. The first copy of one may have been dropped from a short queue, or may have
+// come to a session that was over.
 func (sub *reader) isLate(topic string, n int64) bool {
 	at := slices.IndexFunc(sub.streams, func(st *stream) bool { return st.topic == topic })
 	st := sub.streams[at]
 	st.mu.Lock()
 	defer st.mu.Unlock()
-	return st.late[n]
+	return st.late[n] || st.again[n] && (sub.tight || sub.ends)
 }

@@ -46,6 +46,9 @@ type stream struct {
 	// late has what an MQTT 5 publisher sent again: that may have been refused
 	// before, and what came after it not.
 	late map[int64]bool
+	// again has what was sent again with QoS 1. Where the first copy was taken, the
+	// second may be delivered as well, after what followed the first.
+	again map[int64]bool
 }
 
 func TestNothingIsLostInAStorm(t *testing.T) {

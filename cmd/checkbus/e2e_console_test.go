@@ -235,6 +235,39 @@ func TestConsoleSaysThatTheGatewayIsNotReady(t *testing.T) {
 	p.until(`document.getElementById('gateway-badge').textContent === '1'`)
 }
 
+// Bridges and the outside broker stand beside the cores; one that is down is told of
+// as loudly as it matters.
+func TestConsoleShowsOtherBrokers(t *testing.T) {
+	axe, err := os.ReadFile(filepath.Join(realtest.NodeModules(t), "axe-core", "axe.min.js"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	web := realtest.FreeAddr(t)
+	m := realtest.StartMosquitto(t)
+	g := startGateway(t, fmt.Sprintf("[web]\naddress = %q\n", web)+bridgeTable(m.Addr, "a/# out 1")+subscribeTable(m))
+	p := openConsole(t, "http://"+web, "/?view=gateway")
+	p.live()
+	rows := func(want string) {
+		t.Helper()
+		p.until(fmt.Sprintf(`!document.getElementById('brokers').hidden && document.querySelector('#brokers tbody').innerText.replace(/\s+/g, ' ').includes(%q)`, want))
+	}
+	rows("bridge peer up 0 0 0 0 outside broker up ")
+	p.until(`document.getElementById('health').textContent.startsWith('Ready') && document.getElementById('unready').hidden && document.getElementById('gateway-badge').hidden`)
+	m.Stop()
+	g.publish("a/x", "waits")
+	rows("bridge peer DOWN 0 0 0 1 outside broker DOWN ")
+	p.until(`document.getElementById('health').textContent.startsWith('Degraded') && document.getElementById('gateway-badge').textContent === '2'`)
+	p.until(`document.getElementById('unready').dataset.state === 'WARNING' && /^Degraded\. bridge peer: .*\. outside broker: .*refused\.$/.test(document.getElementById('unready').textContent)`)
+	for _, theme := range []string{"light", "dark"} {
+		p.look(1440, 900, theme)
+		p.check(string(axe))
+	}
+	p.look(390, 844, "light")
+	p.check(string(axe))
+	m.Start()
+	p.until(`document.getElementById('health').textContent.startsWith('Ready') && document.getElementById('unready').hidden`)
+}
+
 // What somebody reads stands still, and what came meanwhile is not lost.
 func TestConsoleFeedsPause(t *testing.T) {
 	g, base := startWithConsole(t)
