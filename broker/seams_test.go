@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"net/http"
 	"strings"
+	"sync/atomic"
 	"testing"
 
 	"checkbus/internal/mqtttest"
@@ -28,6 +29,14 @@ func TestClientsDoNotTakeTheRoomOfABridge(t *testing.T) {
 	refused()
 	r.set(false)
 	g.bridged()
+	refused()
+
+	// Nor while its connection ends.
+	o := g.outboxOf(bridgePrefix + "dc2")
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	r.set(true)
+	eventually(t, "the bridge is not connected", func() bool { return atomic.LoadInt64(&g.server.Info.ClientsConnected) == 1 })
 	refused()
 }
 
