@@ -55,6 +55,7 @@ func harmsNobody(t *testing.T, qos byte, log string, seen func(Stats) bool) {
 	sent.Wait()
 	eventually(t, "what is too much for it is gone", func() bool { return seen(g.Stats()) })
 	g.dial(mqtttest.Options{ID: "stuck"}).Ping()
+	eventually(t, "it is logged", func() bool { return strings.Contains(g.log.String(), log) })
 	if n := strings.Count(g.log.String(), log); n != 1 {
 		t.Errorf("%d lines about it:\n%s", n, g.log)
 	}

@@ -2,6 +2,7 @@ package broker
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -276,7 +277,11 @@ func TestDeliveryKeepsWhatThePublisherSaid(t *testing.T) {
 	c.Publish(mqtttest.Message{Topic: "nagios/web1/own", QoS: 1, ID: 1, Retain: true, Payload: "{}", Properties: properties})
 	c.Acked(mqtttest.PUBACK, 1)
 	p := sub.Next(mqtttest.PUBLISH)
-	if !p.Retain() || p.QoS() != 1 || string(p.Properties()) != string(properties) {
+	got := slices.Clone(p.Properties())
+	if len(got) == len(properties) && got[4] < 60 {
+		got[4] = 60 // seconds, and some may have passed
+	}
+	if !p.Retain() || p.QoS() != 1 || string(got) != string(properties) {
 		t.Errorf("retain %t, QoS %d, properties %x, want %x", p.Retain(), p.QoS(), p.Properties(), properties)
 	}
 	g.nothingMore(c)
