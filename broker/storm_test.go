@@ -46,6 +46,9 @@ type stream struct {
 	// late has what an MQTT 5 publisher sent again: that may have been refused
 	// before, and what came after it not.
 	late map[int64]bool
+	// again has what was sent to another gateway than at first: a subscriber for
+	// which it was dropped before, or that began anew, may get it after all.
+	again map[int64]bool
 }
 
 func TestNothingIsLostInAStorm(t *testing.T) {
