@@ -80,7 +80,8 @@ func TestAMissingConnectIsCountedAndLoggedOnce(t *testing.T) {
 	p := newPKI(t)
 	for name, settings := range map[string]func(*Config){"plain": anonymous, "TLS": p.serve, "behind a proxy": behind} {
 		t.Run(name, func(t *testing.T) {
-			g := start(t, anonymous, settings, func(c *Config) { c.ConnectTimeout = time.Second })
+			t.Parallel()
+			g := start(t, anonymous, settings, func(c *Config) { c.ConnectTimeout = 3 * time.Second })
 			silent := []*mqtttest.Client{mqtttest.Open(t, g.addr, mqtttest.Options{}), mqtttest.Open(t, g.addr, mqtttest.Options{})}
 			mqtttest.Open(t, g.addr, mqtttest.Options{}).Close() // by itself, which is no time-out
 			for _, c := range silent {

@@ -70,6 +70,7 @@ type publisher struct {
 	streams []*stream
 	lastID  uint16
 	unacked []*sending
+	refused map[uint16]bool // with QoS 2, by packet identifier
 	conn    *mqtttest.Client
 	to      *gateway // of conn
 }
@@ -84,7 +85,7 @@ type sending struct {
 }
 
 func newPublisher(s *storm, i int, r *rand.Rand) *publisher {
-	p := &publisher{storm: s, options: persistent(fmt.Sprint("publisher", i), i%2 == 0), r: r}
+	p := &publisher{storm: s, options: persistent(fmt.Sprint("publisher", i), i%2 == 0), r: r, refused: map[uint16]bool{}}
 	for _, name := range []string{"plain/%d/0", "plain/%d/1", "plain/%d/2", "kept/%d/1", "kept/%d/2"} {
 		qos := name[len(name)-1] - '0'
 		p.streams = append(p.streams, &stream{topic: fmt.Sprintf(name, i), qos: qos, fate: map[int64]bool{}, late: map[int64]bool{}, again: map[int64]bool{}})
@@ -177,6 +178,7 @@ func (p *publisher) publish() {
 			p.lastID = p.lastID%500 + 1
 		}
 		m.ID = p.lastID
+		delete(p.refused, m.ID)
 		p.unacked = append(p.unacked, m)
 	}
 	p.write(m.Encode(p.options.V5))
@@ -198,6 +200,7 @@ func (p *publisher) read() error {
 	m := p.unacked[at]
 	if kind := pk.Type(); kind != mqtttest.PUBCOMP && pk.Code() >= 0x80 {
 		m.answered(false)
+		p.refused[m.ID] = kind == mqtttest.PUBREC
 	} else if kind == mqtttest.PUBREC {
 		m.answered(true)
 		m.received = true
