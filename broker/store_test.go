@@ -20,16 +20,34 @@ func onDisk(dir string) func(*Config) { return func(c *Config) { c.Dir = dir } }
 // leave on the disk.
 func (g *gateway) crash(adapt ...func(*Config)) *gateway {
 	g.t.Helper()
-	dir := g.t.TempDir()
-	err := os.CopyFS(dir, os.DirFS(g.cfg.Dir))
-	for errors.Is(err, fs.ErrNotExist) { // the engine removed a file that it needs no more
-		dir = g.t.TempDir()
-		err = os.CopyFS(dir, os.DirFS(g.cfg.Dir))
+	for {
+		dir, before := g.t.TempDir(), g.manifests()
+		err := os.CopyFS(dir, os.DirFS(g.cfg.Dir))
+		switch {
+		case g.manifests() != before, errors.Is(err, fs.ErrNotExist):
+			// The engine has other files now: the copy is not of one moment.
+		case err != nil:
+			g.t.Fatal(err)
+		default:
+			return start(g.t, append(adapt, onDisk(dir))...)
+		}
 	}
+}
+
+// manifests tells the files in which the engine lists its others, with their sizes.
+func (g *gateway) manifests() string {
+	g.t.Helper()
+	files, err := filepath.Glob(filepath.Join(g.cfg.Dir, "db", "MANIFEST-*"))
 	if err != nil {
 		g.t.Fatal(err)
 	}
-	return start(g.t, append(adapt, onDisk(dir))...)
+	var b strings.Builder
+	for _, file := range files {
+		if fi, err := os.Stat(file); err == nil {
+			fmt.Fprintln(&b, fi.Name(), fi.Size())
+		}
+	}
+	return b.String()
 }
 
 // restart ends the gateway and runs another in its place.
