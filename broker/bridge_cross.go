@@ -124,7 +124,9 @@ func (c *crossing) greeting(version byte, password string) packets.Packet {
 // openNear opens a connection in memory to this broker, and logs in.
 func (br *bridge) openNear(ctx context.Context, window uint16) (*mqttLink, error) {
 	ours, theirs := net.Pipe()
-	br.broker.clients.Go(func() { br.broker.serve(newConn(theirs, bridgeListener, br.broker.cfg, &br.broker.count)) })
+	br.broker.clients.Go(func() {
+		br.broker.serve(newConn(theirs, bridgeListener, br.broker.cfg, &br.broker.count))
+	})
 	near := newMQTTLink(ours, 5, mostPacket, 0)
 	abort := context.AfterFunc(ctx, func() { _ = ours.Close() })
 	defer abort()

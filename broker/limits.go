@@ -66,15 +66,15 @@ func (b *Broker) note(c *conn, err error) {
 // isFull reports whether there is no room for one more client. The gateway's own
 // bridges always have room, and take none from others.
 func (b *Broker) isFull(c *conn) bool {
-	return !c.listener.bridge && b.count.others.Load() >= int64(b.cfg.MaxConnections)
+	return !c.listener.bridge && b.count.seated.Load() >= int64(b.cfg.MaxConnections)
 }
 
-// tally counts one client more that is let in, or with n -1 one less.
-func (b *Broker) tally(c *conn, n int64) {
-	if !c.listener.bridge {
-		b.count.others.Add(n)
-	}
+// countClient counts c's client as let in with 1, and as gone with -1.
+func (b *Broker) countClient(c *conn, n int64) {
 	atomic.AddInt64(&b.server.Info.ClientsConnected, n)
+	if !c.listener.bridge {
+		b.count.seated.Add(n)
+	}
 }
 
 // makeRoom closes the connection that is open longest of those that are not let in

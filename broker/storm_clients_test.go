@@ -24,10 +24,10 @@ func number(payload string) int64 {
 	return n
 }
 
-// connect opens a connection to the gateway of now, and sends a CONNECT; nil when
-// it is not let in.
-func (s *storm) connect(o mqtttest.Options) *mqtttest.Client {
-	nc, err := net.Dial("tcp", s.at().addr)
+// connect opens a connection to a gateway, and sends a CONNECT; nil when it is not
+// let in.
+func (s *storm) connect(g *gateway, o mqtttest.Options) *mqtttest.Client {
+	nc, err := net.Dial("tcp", g.addr)
 	if err != nil {
 		return nil
 	}
@@ -70,7 +70,9 @@ type publisher struct {
 	streams []*stream
 	lastID  uint16
 	unacked []*sending
+	refused map[uint16]bool // with QoS 2, by packet identifier
 	conn    *mqtttest.Client
+	to      *gateway // of conn
 }
 
 // A sending is a message that waits for its acknowledgement.
@@ -78,11 +80,12 @@ type sending struct {
 	mqtttest.Message
 	stream   *stream
 	n        int64
-	received bool // PUBREC came
+	to       *gateway // at first
+	received bool     // PUBREC came
 }
 
 func newPublisher(s *storm, i int, r *rand.Rand) *publisher {
-	p := &publisher{storm: s, options: persistent(fmt.Sprint("publisher", i), i%2 == 0), r: r}
+	p := &publisher{storm: s, options: persistent(fmt.Sprint("publisher", i), i%2 == 0), r: r, refused: map[uint16]bool{}}
 	for _, name := range []string{"plain/%d/0", "plain/%d/1", "plain/%d/2", "kept/%d/1", "kept/%d/2"} {
 		qos := name[len(name)-1] - '0'
 		p.streams = append(p.streams, &stream{topic: fmt.Sprintf(name, i), qos: qos, fate: map[int64]bool{}, late: map[int64]bool{}, again: map[int64]bool{}})
@@ -94,7 +97,8 @@ func newPublisher(s *storm, i int, r *rand.Rand) *publisher {
 func (p *publisher) run() {
 	for !p.isCalm() || len(p.unacked) > 0 && !p.failed.Load() {
 		old := p.conn
-		if p.conn = p.connect(p.options); p.conn != nil {
+		p.to = p.at()
+		if p.conn = p.connect(p.to, p.options); p.conn != nil {
 			p.resend()
 			err := p.converse()
 			p.noHang(p.options.ID, err)
@@ -122,8 +126,12 @@ func (p *publisher) resend() {
 		}
 		m.Dup = true
 		m.stream.mu.Lock()
-		m.stream.late[m.n] = m.stream.late[m.n] || p.options.V5 && p.broke.Load()
-		m.stream.again[m.n] = m.QoS == 1
+		if p.options.V5 && p.broke.Load() {
+			m.stream.late[m.n] = true
+		}
+		if m.to != p.to {
+			m.stream.again[m.n] = true
+		}
 		m.stream.mu.Unlock()
 		p.write(m.Encode(p.options.V5))
 	}
@@ -161,7 +169,7 @@ func (p *publisher) publish() {
 	if p.r.IntN(20) == 0 {
 		padding = strings.Repeat("x", p.r.IntN(3000))
 	}
-	m := &sending{stream: st, n: n, Message: mqtttest.Message{
+	m := &sending{stream: st, n: n, to: p.to, Message: mqtttest.Message{
 		Topic: st.topic, Payload: fmt.Sprint(n, " ", padding), QoS: st.qos, Retain: strings.HasPrefix(st.topic, "kept/"),
 	}}
 	if st.qos > 0 {
@@ -170,6 +178,7 @@ func (p *publisher) publish() {
 			p.lastID = p.lastID%500 + 1
 		}
 		m.ID = p.lastID
+		delete(p.refused, m.ID)
 		p.unacked = append(p.unacked, m)
 	}
 	p.write(m.Encode(p.options.V5))
@@ -191,6 +200,7 @@ func (p *publisher) read() error {
 	m := p.unacked[at]
 	if kind := pk.Type(); kind != mqtttest.PUBCOMP && pk.Code() >= 0x80 {
 		m.answered(false)
+		p.refused[m.ID] = kind == mqtttest.PUBREC
 	} else if kind == mqtttest.PUBREC {
 		m.answered(true)
 		m.received = true
@@ -248,7 +258,7 @@ func (sub *reader) run(over chan struct{}) {
 		}
 		o.Persistent = subscribed || !o.V5 // else it begins anew
 		old := sub.conn
-		if sub.conn = sub.connect(o); sub.conn != nil {
+		if sub.conn = sub.connect(sub.at(), o); sub.conn != nil {
 			if !subscribed {
 				clear(sub.holds)
 			}
@@ -401,9 +411,7 @@ func (sub *reader) note(p mqtttest.Packet) {
 	sub.newest[topic] = max(sub.newest[topic], n)
 }
 
-// isLate reports whether a message that was not seen before may come after newer
-// ones. The first copy of one may have been dropped from a short queue, or may have
-// come to a session that was over.
+// isLate reports whether a message may come after newer ones.
 func (sub *reader) isLate(topic string, n int64) bool {
 	at := slices.IndexFunc(sub.streams, func(st *stream) bool { return st.topic == topic })
 	st := sub.streams[at]

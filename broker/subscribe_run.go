@@ -115,7 +115,12 @@ func (s *outside) serve(ctx context.Context, nc net.Conn, address string) error 
 	}
 	close(leave)
 	<-sent
-	return l.err
+	select {
+	case <-l.lost:
+		return l.err
+	default:
+		return ctx.Err()
+	}
 }
 
 // options prepares the client of one connection. It keeps nothing for the next

@@ -9,6 +9,7 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+	"time"
 
 	"github.com/chromedp/chromedp"
 	"github.com/chromedp/chromedp/kb"
@@ -41,6 +42,23 @@ func TestConsoleShowsProblemsFirst(t *testing.T) {
 	}
 	g.publish("nagios/db1/mysql", `{"exit_code":0,"reason":"MYSQL OK"}`)
 	p.until(`document.querySelector('#detail .pill').textContent === 'OK'`)
+}
+
+// A busy machine may take longer now and then, but not always.
+func TestConsoleShowsAProblemWithinASecond(t *testing.T) {
+	g, base := startWithConsole(t)
+	p := openConsole(t, base, "/")
+	p.live()
+	p.run(watchProbe)
+	var delays []float64
+	for n := 1; n <= 10; n++ {
+		g.publish("nagios/probe", fmt.Sprintf(`{"exit_code":2,"reason":"%d"}`, time.Now().UnixMilli()))
+		p.until(fmt.Sprintf(`delays.length === %d`, n))
+		if delays = valueOf[[]float64](p, `delays`); delays[n-1] < 1000 {
+			return
+		}
+	}
+	t.Errorf("from the publication to the page it took %v ms", delays)
 }
 
 // The address says what is shown, for bookmarks and colleagues.
