@@ -2,10 +2,12 @@ package icinga
 
 import (
 	"bytes"
+	"context"
 	"fmt"
 	"io"
 	"net/http"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -74,6 +76,39 @@ func TestWhatIcingaForgotIsNoChange(t *testing.T) {
 	}
 	if w.forgotten > 0 {
 		t.Errorf("%d objects were told to be pending again", w.forgotten)
+	}
+}
+
+// A worker that ends answers for a moment after it has stopped the downtimes.
+func TestAReloadEndsNoDowntime(t *testing.T) {
+	disk := service("disk")
+	ic := realtest.StartIcinga(t, realtest.IcingaOptions{Objects: append(fleet(200), disk)})
+	g := newGateway(t, configOf(ic))
+	w, _ := g.follow()
+	g.start()
+	if rejected := g.deliver(checks.Result{Object: disk, State: checks.Critical}); rejected != nil {
+		t.Fatal(rejected)
+	}
+	now := float64(time.Now().Unix())
+	ic.Do("POST", "/v1/actions/schedule-downtime", map[string]any{
+		"type": "Service", "service": disk.String(), "author": "anna", "comment": "disk swap", "start_time": now - 10, "end_time": now + 3600,
+	})
+	w.until(disk, "in downtime", func(s checks.Status) bool { return s.InDowntime })
+	before := len(w.history(disk))
+	ctx, cancel := context.WithCancel(t.Context())
+	var asking sync.WaitGroup
+	asking.Go(func() {
+		for ; ctx.Err() == nil; pause(ctx, time.Millisecond) {
+			g.ledger.ask(disk)
+		}
+	})
+	ic.Reload()
+	w.ready(2)
+	cancel()
+	asking.Wait()
+	w.verify(ic)
+	for _, s := range w.history(disk)[before:] {
+		t.Errorf("told %s", show(s))
 	}
 }
 
