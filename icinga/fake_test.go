@@ -168,6 +168,8 @@ func TestVerdicts(t *testing.T) {
 			if v[0] != nil || (v[3] != nil) != tt.outage {
 				t.Errorf("verdicts on another object = %v, %v", v[0], v[3])
 			}
+			f.mu.Lock()
+			defer f.mu.Unlock()
 			if n := strings.Count(strings.Join(f.submitted, " "), odd.String()); tt.again && n != 1 {
 				t.Errorf("%d results of the object were sent, want 1", n)
 			}
@@ -231,7 +233,7 @@ func TestAnotherWorkerProcessIsAskedWhatItHolds(t *testing.T) {
 	f.held["web1!disk"] = 1
 	f.pid++
 	f.mu.Unlock()
-	realtest.Eventually(t, 20*time.Second, "the result to be sent again", func() bool {
+	realtest.Eventually(t, time.Minute, "the result to be sent again", func() bool {
 		f.mu.Lock()
 		defer f.mu.Unlock()
 		return micros(f.held["web1!disk"]) == g.last[disk].Executed.UnixMicro()
@@ -265,10 +267,10 @@ func TestAnObjectThatTakesNothingDoesNotHoldUpTheOthers(t *testing.T) {
 			return micros(f.held[o.String()]) == g.last[o].Executed.UnixMicro()
 		}
 	}
-	realtest.Eventually(t, 20*time.Second, "the other object", has(even))
+	realtest.Eventually(t, time.Minute, "the other object", has(even))
 	if rejected := g.deliver(checks.Result{Object: even}); rejected != nil {
 		t.Fatal(rejected)
 	}
 	inactive.Store(false)
-	realtest.Eventually(t, 20*time.Second, "the object that is active again", has(odd))
+	realtest.Eventually(t, time.Minute, "the object that is active again", has(odd))
 }

@@ -229,7 +229,11 @@ func (f *follower) ask(ctx context.Context, kind string, list []checks.Object) e
 		names[i] = o.String()
 	}
 	f.sink.counters.asked.Add(uint64(len(list)))
-	err := f.session.core.states.named(ctx, kind, names, statusAttrs, func(e *entry) { f.answer(e.reading()) })
+	err := f.session.core.states.named(ctx, kind, names, statusAttrs, func(e *entry) {
+		if !e.isStopping() { // else the next glance finds what is new, or the next worker tells all
+			f.answer(e.reading())
+		}
+	})
 	switch {
 	case err == nil:
 		f.ledger.answered(list)

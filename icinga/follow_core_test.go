@@ -2,10 +2,12 @@ package icinga
 
 import (
 	"bytes"
+	"context"
 	"fmt"
 	"io"
 	"net/http"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -59,7 +61,7 @@ func TestWhatIcingaForgotIsNoChange(t *testing.T) {
 	ic.Kill()
 	waiting := report(checks.Critical)
 	ic.Start()
-	realtest.Eventually(t, 30*time.Second, "icinga to be back", g.Up)
+	realtest.Eventually(t, time.Minute, "icinga to be back", g.Up)
 	if rejected := g.handOver(waiting); rejected != nil {
 		t.Fatal(rejected)
 	}
@@ -74,6 +76,39 @@ func TestWhatIcingaForgotIsNoChange(t *testing.T) {
 	}
 	if w.forgotten > 0 {
 		t.Errorf("%d objects were told to be pending again", w.forgotten)
+	}
+}
+
+// A worker that ends answers for a moment after it has stopped the downtimes.
+func TestAReloadEndsNoDowntime(t *testing.T) {
+	disk := service("disk")
+	ic := realtest.StartIcinga(t, realtest.IcingaOptions{Objects: append(fleet(200), disk)})
+	g := newGateway(t, configOf(ic))
+	w, _ := g.follow()
+	g.start()
+	if rejected := g.deliver(checks.Result{Object: disk, State: checks.Critical}); rejected != nil {
+		t.Fatal(rejected)
+	}
+	now := float64(time.Now().Unix())
+	ic.Do("POST", "/v1/actions/schedule-downtime", map[string]any{
+		"type": "Service", "service": disk.String(), "author": "anna", "comment": "disk swap", "start_time": now - 10, "end_time": now + 3600,
+	})
+	w.until(disk, "in downtime", func(s checks.Status) bool { return s.InDowntime })
+	before := len(w.history(disk))
+	ctx, cancel := context.WithCancel(t.Context())
+	var asking sync.WaitGroup
+	asking.Go(func() {
+		for ; ctx.Err() == nil; pause(ctx, time.Millisecond) {
+			g.ledger.ask(disk)
+		}
+	})
+	ic.Reload()
+	w.ready(2)
+	cancel()
+	asking.Wait()
+	w.verify(ic)
+	for _, s := range w.history(disk)[before:] {
+		t.Errorf("told %s", show(s))
 	}
 }
 
@@ -101,7 +136,7 @@ func TestAnAccountWithoutEventsLooksForItself(t *testing.T) {
 	ic.Create(created)
 	w.until(created, "there", func(checks.Status) bool { return true })
 	ic.Delete(created)
-	realtest.Eventually(t, 20*time.Second, "the object to be gone", func() bool { _, ok := w.state(created); return !ok })
+	realtest.Eventually(t, time.Minute, "the object to be gone", func() bool { _, ok := w.state(created); return !ok })
 	w.verify(ic)
 	if n := g.log.count("the account lacks a permission for events"); n != 1 {
 		t.Errorf("%d alarms, want 1", n)
@@ -129,11 +164,7 @@ func TestObjectsThatAreGoneWhenAskedFor(t *testing.T) {
 	}
 	g.ledger.mu.Unlock()
 	w.until(objects[7], "acknowledged", func(s checks.Status) bool { return s.Acknowledged })
-	realtest.Eventually(t, 20*time.Second, "all to be answered", func() bool {
-		g.ledger.mu.Lock()
-		defer g.ledger.mu.Unlock()
-		return len(g.ledger.asking)+len(g.ledger.news) == 0
-	})
+	g.answered()
 	stop()
 	if rejected := g.deliver(checks.Result{Object: objects[7], State: checks.Critical}); rejected != nil {
 		t.Fatal(rejected)
@@ -164,7 +195,7 @@ func TestStatesThatCannotBeReadAreAnOutageOfTheirOwn(t *testing.T) {
 	g.times.notice = 50 * time.Millisecond
 	w, _ := g.follow()
 	g.start()
-	realtest.Eventually(t, 20*time.Second, "the outage to be noticed", func() bool { return g.log.count("states cannot be read") == 1 })
+	realtest.Eventually(t, time.Minute, "the outage to be noticed", func() bool { return g.log.count("states cannot be read") == 1 })
 	if rejected := g.deliver(checks.Result{Object: service("disk")}); rejected != nil {
 		t.Errorf("results are not taken: %v", rejected)
 	}
@@ -173,8 +204,8 @@ func TestStatesThatCannotBeReadAreAnOutageOfTheirOwn(t *testing.T) {
 	}
 	broken.Store(false)
 	w.ready(1)
-	realtest.Eventually(t, 20*time.Second, "the states to be followed", g.Follows)
-	realtest.Eventually(t, 20*time.Second, "the end of the outage", func() bool { return g.log.count("states are read again") == 1 })
+	realtest.Eventually(t, time.Minute, "the states to be followed", g.Follows)
+	realtest.Eventually(t, time.Minute, "the end of the outage", func() bool { return g.log.count("states are read again") == 1 })
 	if n := g.log.count("states cannot be read"); n != 1 {
 		t.Errorf("%d lines about the outage, want 1", n)
 	}

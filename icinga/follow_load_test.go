@@ -87,6 +87,7 @@ func TestGoodResultsAreNotAskedFor(t *testing.T) {
 			t.Fatal(rejected)
 		}
 		w.verify(ic)
+		g.answered()
 	}
 	report("first")
 	before := g.Stats().Asked

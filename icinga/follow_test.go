@@ -1,6 +1,7 @@
 package icinga
 
 import (
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -25,7 +26,7 @@ object Service "active" {
   check_command = "script"
   host_name = "web1"
   check_interval = 1s
-  retry_interval = 1s
+  retry_interval = 1h
   max_check_attempts = 2
 }
 object Service "built in" { check_command = "random"; host_name = "web1"; check_interval = 1h }
@@ -33,9 +34,9 @@ object Service "built in" { check_command = "random"; host_name = "web1"; check_
 
 func TestEachStateOfAnObjectIsTold(t *testing.T) {
 	script := filepath.Join(t.TempDir(), "active")
-	say := func(text string) {
+	say := func(text string) { // at once: a check may be reading it
 		t.Helper()
-		if err := os.WriteFile(script, []byte(text), 0o644); err != nil {
+		if err := errors.Join(os.WriteFile(script+".new", []byte(text), 0o644), os.Rename(script+".new", script)); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -149,10 +150,17 @@ func TestEachStateOfAnObjectIsTold(t *testing.T) {
 	})
 	t.Run("checked actively", func(t *testing.T) {
 		o := service("active")
+		checkNow := func(o checks.Object) {
+			t.Helper()
+			ic.Do("POST", "/v1/actions/reschedule-check", map[string]any{"type": "Service", "service": o.String(), "force": true})
+		}
 		w.until(o, "fine", func(s checks.Status) bool {
 			return s.State == checks.OK && s.Reason == "0 fine " && s.Perfdata == "a=1 b=2;3;4"
 		})
 		say("2 broke")
+		// Icinga may tell of it seconds later.
+		w.until(o, "softly critical", func(s checks.Status) bool { return s.State == checks.Critical && s.Soft })
+		checkNow(o)
 		w.until(o, "critical", func(s checks.Status) bool { return s.State == checks.Critical && !s.Soft })
 		soft := 0
 		for _, s := range w.history(o) {
@@ -164,7 +172,7 @@ func TestEachStateOfAnObjectIsTold(t *testing.T) {
 			t.Errorf("%d soft states told, want 1", soft)
 		}
 		builtIn := service("built in")
-		ic.Do("POST", "/v1/actions/reschedule-check", map[string]any{"type": "Service", "service": builtIn.String(), "force": true})
+		checkNow(builtIn)
 		w.until(builtIn, "checked", func(s checks.Status) bool {
 			items, err := checks.ParsePerfdata(s.Perfdata)
 			return err == nil && len(items) > 1 && items[0].Label != ""
@@ -177,7 +185,9 @@ func TestEachStateOfAnObjectIsTold(t *testing.T) {
 		report(o, checks.Warning)
 		w.until(o, "warning", func(s checks.Status) bool { return s.State == checks.Warning })
 		ic.Delete(o)
-		realtest.Eventually(t, 20*time.Second, "the object to be gone", func() bool { _, ok := w.state(o); return !ok })
+		realtest.Eventually(t, time.Minute, "the object to be gone", func() bool { _, ok := w.state(o); return !ok })
+		w.mu.Lock()
+		defer w.mu.Unlock()
 		if n := w.lost[o]; n != 1 {
 			t.Errorf("gone %d times", n)
 		}

@@ -140,7 +140,7 @@ func (l *lane) deliver(ctx context.Context, r *checks.Result) error {
 		if err != nil {
 			return fmt.Errorf("ask for the state of %s: %w", r.Object, asOutage(err))
 		}
-		if e != nil {
+		if e != nil && !e.isStopping() {
 			sink.ledger.pass(e.reading())
 		}
 	}

@@ -250,6 +250,11 @@ func (l *ledger) compare(e *entry, n uint32) {
 	t := l.told[o]
 	if t != nil {
 		t.glance = n
+	}
+	if e.isStopping() {
+		return
+	}
+	if t != nil {
 		sameFlags := t.Acknowledged == e.isAcknowledged() && t.InDowntime == e.isInDowntime() && t.Flapping == e.isFlapping()
 		if sameFlags && l.isSameCheck(t, e) {
 			return

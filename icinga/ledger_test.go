@@ -140,6 +140,8 @@ func TestAGlanceFindsWhatIsNewAndWhatIsGone(t *testing.T) {
 		"flapping":          {ptr(at(10, checks.OK)), glimpse(func(e *entry) { e.Attrs.Flapping, e.Attrs.FlapDetection = true, true }), true, false},
 		"flapping unheeded": {ptr(at(10, checks.OK)), glimpse(func(e *entry) { e.Attrs.Flapping = true }), false, false},
 		"a new object":      {nil, glimpse(func(*entry) {}), true, false},
+		"stopping":          {ptr(at(10, checks.OK)), glimpse(func(e *entry) { e.Attrs.Active, e.Attrs.DowntimeDepth = ptr(false), 1 }), false, false},
+		"new, and stopping": {nil, glimpse(func(e *entry) { e.Attrs.Active = ptr(false) }), false, false},
 		"a gone object":     {ptr(at(10, checks.OK)), nil, false, true},
 		"told unasked":      {ptr(derived(at(10, checks.OK))), glimpse(func(e *entry) { e.Attrs.LastCheck = 10.5 }), false, false},
 		"told since":        {ptr(derived(at(11, checks.OK))), glimpse(func(*entry) {}), false, false},

@@ -48,7 +48,7 @@ func TestObjectsThatComeAndGoWhileIcingaRuns(t *testing.T) {
 		t.Error("taken for an object that does not exist")
 	}
 	ic.Create(refused)
-	realtest.Eventually(t, 20*time.Second, "the event of the new object", func() bool { return g.Knows(refused) })
+	realtest.Eventually(t, time.Minute, "the event of the new object", func() bool { return g.Knows(refused) })
 	if rejected := g.deliver(checks.Result{Object: refused}); rejected != nil {
 		t.Errorf("an object created after its first result: %v", rejected)
 	}
@@ -86,7 +86,7 @@ func TestAReloadBringsTheNewList(t *testing.T) {
 	}
 	ic.Configure(realtest.IcingaOptions{Objects: []checks.Object{after}})
 	ic.Reload()
-	realtest.Eventually(t, 20*time.Second, "the new list", func() bool { return g.objects.has(after) && !g.objects.has(before) })
+	realtest.Eventually(t, time.Minute, "the new list", func() bool { return g.objects.has(after) && !g.objects.has(before) })
 	if rejected := g.deliver(checks.Result{Object: before}, checks.Result{Object: after}); len(rejected) != 1 {
 		t.Errorf("rejected %v, want one", rejected)
 	}
@@ -142,7 +142,7 @@ func TestResultsForUnreachableObjectsAreKeptUntilTheParentIsBack(t *testing.T) {
 	if rejected := g.deliver(checks.Result{Object: router, State: checks.Up, Reason: "alive"}); rejected != nil {
 		t.Fatal(rejected)
 	}
-	realtest.Eventually(t, 20*time.Second, "the kept result", func() bool {
+	realtest.Eventually(t, time.Minute, "the kept result", func() bool {
 		got := ic.LastCheckResult(child)
 		return got != nil && got.Output == "second"
 	})

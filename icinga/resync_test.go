@@ -64,7 +64,7 @@ func TestNoAcknowledgedResultIsLostByARestartOfIcinga(t *testing.T) {
 				disturb(ic)
 				g.waitTaken(g.Stats().Taken + 100)
 			})
-			realtest.Eventually(t, 30*time.Second, "the session", func() bool { return g.Stats().URL != "" })
+			realtest.Eventually(t, time.Minute, "the session", func() bool { return g.Stats().URL != "" })
 			g.verify(ic)
 			t.Logf("%+v", g.Stats())
 		})
@@ -89,7 +89,7 @@ func TestWhatIcingaLostIsSentAgainOnce(t *testing.T) {
 	}
 	ic.Kill()
 	ic.Start()
-	realtest.Eventually(t, 30*time.Second, "all to be sent again", func() bool { return g.Stats().Resent >= 100 })
+	realtest.Eventually(t, time.Minute, "all to be sent again", func() bool { return g.Stats().Resent >= 100 })
 	ic.Reload()
 	ic.Reload()
 	if rejected := g.deliver(checks.Result{Object: objects[0], Reason: "fine"}); rejected != nil {

@@ -8,15 +8,16 @@ import (
 )
 
 // The attributes that are asked for: statusAttrs make a Status, glanceAttrs
-// tell whether there is a new one.
+// tell whether there is a new one. Icinga reads them in this order, and active
+// is to be no older than downtime_depth: see isStopping.
 var (
 	statusAttrs = []string{
 		"last_check_result", "last_state_change", "previous_state_change",
-		"acknowledgement", "acknowledgement_expiry", "downtime_depth", "flapping", "enable_flapping",
+		"acknowledgement", "acknowledgement_expiry", "downtime_depth", "flapping", "enable_flapping", "active",
 	}
 	glanceAttrs = map[string][]string{
-		hosts:    {"state", "last_check", "last_state_up", "acknowledgement", "acknowledgement_expiry", "downtime_depth", "flapping", "enable_flapping"},
-		services: {"state", "last_check", "last_state_ok", "acknowledgement", "acknowledgement_expiry", "downtime_depth", "flapping", "enable_flapping"},
+		hosts:    {"state", "last_check", "last_state_up", "acknowledgement", "acknowledgement_expiry", "downtime_depth", "flapping", "enable_flapping", "active"},
+		services: {"state", "last_check", "last_state_ok", "acknowledgement", "acknowledgement_expiry", "downtime_depth", "flapping", "enable_flapping", "active"},
 	}
 )
 
@@ -37,6 +38,7 @@ type entry struct {
 		Flapping        bool         `json:"flapping"` // also where nobody wants to know
 		FlapDetection   bool         `json:"enable_flapping"`
 		LastCheckResult *checkResult `json:"last_check_result"`
+		Active          *bool        `json:"active"` // nil: not asked for
 	} `json:"attrs"`
 }
 
@@ -67,6 +69,12 @@ func (e *entry) held() int64 {
 	}
 	return micros(e.Attrs.LastCheckResult.ExecutionStart)
 }
+
+// isStopping reports whether what e says of downtimes may be wrong. A worker
+// that is about to end stops its hosts and services, and then their downtimes,
+// while it still answers; the next worker knows them
+// (lib/base/configobject.cpp, StopObjects; lib/icinga/downtime.cpp, Stop).
+func (e *entry) isStopping() bool { return e.Attrs.Active != nil && !*e.Attrs.Active }
 
 // reading is what an entry with statusAttrs says.
 func (e *entry) reading() reading {

@@ -14,9 +14,9 @@ func TestUpFollowsIcinga(t *testing.T) {
 		t.Error("up before anybody looked")
 	}
 	g.start()
-	realtest.Eventually(t, 30*time.Second, "icinga is up", g.Up)
+	realtest.Eventually(t, time.Minute, "icinga is up", g.Up)
 	ic.Stop()
-	realtest.Eventually(t, 30*time.Second, "icinga is down", func() bool { return !g.Up() })
+	realtest.Eventually(t, time.Minute, "icinga is down", func() bool { return !g.Up() })
 	ic.Start()
-	realtest.Eventually(t, 30*time.Second, "icinga is up again", g.Up)
+	realtest.Eventually(t, time.Minute, "icinga is up again", g.Up)
 }

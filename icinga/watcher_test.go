@@ -120,7 +120,7 @@ func (w *watcher) snapshots() int {
 func (w *watcher) until(o checks.Object, what string, is func(checks.Status) bool) checks.Status {
 	w.t.Helper()
 	var s checks.Status
-	realtest.Eventually(w.t, 30*time.Second, o.String()+" to be "+what, func() bool {
+	realtest.Eventually(w.t, time.Minute, o.String()+" to be "+what, func() bool {
 		var ok bool
 		s, ok = w.state(o)
 		return ok && is(s)
@@ -144,7 +144,7 @@ func (w *watcher) verify(ic *realtest.Icinga) {
 		defer w.mu.Unlock()
 		return maps.Equal(says, w.now)
 	}
-	deadline := time.Now().Add(20 * time.Second)
+	deadline := time.Now().Add(time.Minute)
 	for !same() {
 		if time.Now().After(deadline) {
 			w.mu.Lock()
@@ -157,6 +157,16 @@ func (w *watcher) verify(ic *realtest.Icinga) {
 			w.t.Fatalf("%d objects told, icinga has %d", len(w.now), len(says))
 		}
 	}
+}
+
+// answered waits until there is nothing left to ask for.
+func (g *gateway) answered() {
+	g.t.Helper()
+	realtest.Eventually(g.t, time.Minute, "all to be answered", func() bool {
+		g.ledger.mu.Lock()
+		defer g.ledger.mu.Unlock()
+		return len(g.ledger.asking)+len(g.ledger.news) == 0
+	})
 }
 
 // statesOf reads what Icinga says of all objects, by another way than the Sink.

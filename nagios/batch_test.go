@@ -253,9 +253,7 @@ func TestForeignFilesAreLeftAlone(t *testing.T) {
 func TestUnconfirmedBatchIsSettledByTheNextSubmit(t *testing.T) {
 	core := newFakeCore(t)
 	s := core.newSink(nil)
-	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Millisecond)
-	defer cancel()
-	for _, err := range s.Submit(ctx, numbered(1, 3)) {
+	for _, err := range submitInVain(t, s, numbered(1, 3)) {
 		if err == nil || errors.Is(err, checks.ErrRejected) {
 			t.Errorf("verdict while the core is down = %v", err)
 		}
@@ -265,6 +263,18 @@ func TestUnconfirmedBatchIsSettledByTheNextSubmit(t *testing.T) {
 	if got := numbers(t, core.processed()); !slices.Equal(got, upTo(1, 5)) {
 		t.Errorf("processed %v, want each once", got)
 	}
+}
+
+// submitInVain submits until the sink has found that it cannot.
+func submitInVain(t testing.TB, s *Sink, results []checks.Result) []error {
+	t.Helper()
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	verdicts := make(chan []error, 1)
+	go func() { verdicts <- s.Submit(ctx, results) }()
+	waitFor(t, "the outage", s.isDown.Load)
+	cancel()
+	return <-verdicts
 }
 
 // A logBuffer is a log that a test reads while it is written.
@@ -396,9 +406,7 @@ func TestUnusableFolderOrCommandFileIsWorthAnotherTry(t *testing.T) {
 			core := newFakeCore(t)
 			s := core.newSink(nil)
 			tt.spoil(core)
-			ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
-			defer cancel()
-			for _, err := range s.Submit(ctx, numbered(1, 2)) {
+			for _, err := range submitInVain(t, s, numbered(1, 2)) {
 				if err == nil || errors.Is(err, checks.ErrRejected) || !strings.Contains(err.Error(), tt.want) {
 					t.Errorf("verdict = %v, want %q", err, tt.want)
 				}

@@ -229,14 +229,22 @@ func TestCacheBeingWrittenRejectsNothing(t *testing.T) {
 	if err := look("web2"); !errors.Is(err, checks.ErrUnknownObject) {
 		t.Errorf("with a settled cache: %v, want ErrUnknownObject", err)
 	}
-	if err := os.WriteFile(path, []byte(smallCache), 0o644); err != nil {
-		t.Fatal(err)
-	}
+	writeJustNow(t, path, smallCache)
 	if err := look("web2"); !errors.Is(err, errRewriting) {
 		t.Errorf("with a cache that has just changed: %v, want errRewriting", err)
 	}
 	if err := look("web1"); err != nil {
 		t.Errorf("known object: %v", err)
+	}
+}
+
+// writeJustNow writes a cache that counts as just written whenever it is looked
+// at for the first time.
+func writeJustNow(t testing.TB, path, text string) {
+	t.Helper()
+	later := time.Now().Add(time.Hour)
+	if err := errors.Join(os.WriteFile(path, []byte(text), 0o644), os.Chtimes(path, later, later)); err != nil {
+		t.Fatal(err)
 	}
 }
 
@@ -250,9 +258,7 @@ func TestObjectStaysUnknownForTheBatch(t *testing.T) {
 	o := newObjects(path, logTo(t))
 	waitFor(t, "the cache", func() bool { return o.refresh() == nil })
 	added := "define host {\n\thost_name\tweb2\n\t}\n"
-	if err := os.WriteFile(path, []byte(smallCache+added), 0o644); err != nil {
-		t.Fatal(err)
-	}
+	writeJustNow(t, path, smallCache+added)
 	l := lookup{objects: o}
 	if err := l.check(checks.Object{Host: "web2"}); !errors.Is(err, errRewriting) {
 		t.Fatalf("while it is written: %v, want errRewriting", err)

@@ -82,7 +82,7 @@ func TestEveryFigureIsAMetric(t *testing.T) {
 	_ = b.offer(message("nagios/web1", `[{"exit_code":0,"reason":"","time":2000},{"exit_code":0,"reason":"","time":1000},{"reason":""}]`))
 	_ = b.offer(message("nagios/refused", `{"exit_code":0,"reason":""}`))
 	b.Denied(message("nagios/other", `{}`))
-	b.says(t, map[string]string{"core/main/submitted": "1", "core/main/rejected": "1", "spool/length": "0", "states/count": "2"})
+	b.says(t, map[string]string{"core/main/submitted": "1", "core/main/rejected": "1", "spool/length": "0", "states/count": "2", "events/published": "1"})
 	values := b.scrape(t)
 	for _, f := range figures(b.Stats(), time.Now()) {
 		if f.name == "results/rejected" || f.name == "states/count" {

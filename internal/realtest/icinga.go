@@ -228,7 +228,11 @@ func (ic *Icinga) WaitReady() {
 // Reload sends SIGHUP and waits until a new worker answers.
 func (ic *Icinga) Reload() {
 	ic.t.Helper()
-	before := ic.admin.started()
+	var before float64
+	Eventually(ic.t, 60*time.Second, "icinga2 to say which process it is", func() bool {
+		before = ic.admin.started()
+		return before != 0
+	})
 	if err := syscall.Kill(ic.running.pid, syscall.SIGHUP); err != nil {
 		ic.t.Fatal(err)
 	}

@@ -1,7 +1,6 @@
 package realtest
 
 import (
-	"bytes"
 	"fmt"
 	"os"
 	"os/exec"
@@ -125,9 +124,12 @@ func (n *Nagios) Start() {
 	}
 	cmd := exec.Command(n.program, n.ConfigFile)
 	cmd.Env = n.env
-	var output bytes.Buffer
-	cmd.Stdout, cmd.Stderr = &output, &output
-	cmd.WaitDelay = time.Second // its workers hold the output open a little longer
+	output, err := os.Create(filepath.Join(n.Dir, "out.log")) // no pipe, which its workers would hold open longer
+	if err != nil {
+		n.t.Fatal(err)
+	}
+	defer output.Close()
+	cmd.Stdout, cmd.Stderr = output, output
 	launched := n.count("Successfully launched command file worker")
 	if err := cmd.Start(); err != nil {
 		n.t.Fatal(err)
@@ -141,7 +143,8 @@ func (n *Nagios) Start() {
 	n.wait("take commands", func() bool {
 		select {
 		case <-exited:
-			n.t.Fatalf("nagios4 ended at once:\n%s", output.String())
+			text, err := os.ReadFile(output.Name())
+			n.t.Fatalf("nagios4 ended at once:\n%s%v", text, err)
 		default:
 		}
 		return n.count("Successfully launched command file worker") > launched && n.reads()
@@ -176,8 +179,14 @@ func (n *Nagios) PID() int { return n.cmd.Process.Pid }
 // Stop ends the daemon with SIGTERM, as its unit does, and waits for it.
 func (n *Nagios) Stop() { n.end(syscall.SIGTERM) }
 
-// Kill ends the daemon with SIGKILL and waits for it.
-func (n *Nagios) Kill() { n.end(syscall.SIGKILL) }
+// Kill ends the daemon with SIGKILL and waits for it, and for the worker that
+// reads the command file: that lives for half a second longer, and would take
+// what is meant for the next daemon.
+func (n *Nagios) Kill() {
+	n.t.Helper()
+	n.end(syscall.SIGKILL)
+	n.wait("leave the command file", func() bool { return !n.reads() })
+}
 
 func (n *Nagios) end(sig syscall.Signal) {
 	n.t.Helper()
@@ -204,6 +213,12 @@ func (n *Nagios) Reload() {
 		n.t.Fatal(err)
 	}
 	n.wait("reload", func() bool { return n.count("wproc: Registry request") > registered })
+	n.NextStatus()
+}
+
+// NextStatus waits until the daemon writes its status file.
+func (n *Nagios) NextStatus() {
+	n.t.Helper()
 	written := n.stamp(n.StatusFile)
 	n.wait("write its status", func() bool { return n.stamp(n.StatusFile) != written })
 }

@@ -79,6 +79,7 @@ func child(dir string) error {
 // Every acknowledged result is there after SIGKILL at any moment, in order and
 // without gaps, and what was committed is not read again.
 func TestKilledProcessLosesNothing(t *testing.T) {
+	const maxBacklog = 10_000 // on a busy machine a child may write ten times that, which each round would read again
 	dir := t.TempDir()
 	appended, committed := uint64(0), uint64(0)
 	for round := range 25 {
@@ -94,7 +95,14 @@ func TestKilledProcessLosesNothing(t *testing.T) {
 		if q.durable.seq < appended {
 			t.Fatalf("round %d: the newest record is %d, and %d was acknowledged", round, q.durable.seq, appended)
 		}
-		wantRange(t, readAll(t, reader, int(q.durable.seq-first)), int(first), first+1)
+		newest := q.durable.seq
+		wantRange(t, readAll(t, reader, int(newest-first)), int(first), first+1)
+		if newest > first+maxBacklog {
+			committed = newest - maxBacklog
+			if err := reader.Commit(committed); err != nil {
+				t.Fatal(err)
+			}
+		}
 		if err := q.Close(); err != nil {
 			t.Fatal(err)
 		}

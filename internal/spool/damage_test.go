@@ -75,7 +75,7 @@ func openAndRead(t *testing.T, dir string, n int) error {
 		t.Fatalf("Open forgot results after %d without a word", q.durable.seq)
 	}
 	c := cursor(t, q, "nagios")
-	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
 	buf := make([]checks.Result, 1000)
 	for got := 0; got < n; {

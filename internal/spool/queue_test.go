@@ -85,7 +85,7 @@ func TestSeqNeverStartsAgain(t *testing.T) {
 // waitFor waits for a condition that something else brings about.
 func waitFor(t testing.TB, what string, cond func() bool) {
 	t.Helper()
-	realtest.Eventually(t, 30*time.Second, what, cond)
+	realtest.Eventually(t, time.Minute, what, cond)
 }
 
 func TestAnswersComeInTheOrderOfTheAppends(t *testing.T) {
