@@ -101,7 +101,7 @@ func (n *notifier) follow(t *testing.T, file, last string, command ...string) st
 		_ = cmd.Wait()
 	}()
 	said := ""
-	realtest.Eventually(t, 20*time.Second, last, func() bool {
+	realtest.Eventually(t, patience, last, func() bool {
 		text, err := os.ReadFile(filepath.Join(n.dir, file))
 		said = string(text)
 		return err == nil && strings.HasSuffix(said, last)

@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"os"
 	"os/exec"
+	"os/signal"
 	"path/filepath"
 	"strings"
 	"syscall"
@@ -69,6 +70,12 @@ func runUntilReady(t *testing.T, dir, script string) string {
 	t.Helper()
 	cmd := exec.Command(script)
 	cmd.Env = append(os.Environ(), "TMPDIR="+dir)
+	// What runs in a shell's background may ignore SIGINT, and a script cannot
+	// trap what it begins by ignoring (POSIX, trap). A signal that is caught here
+	// is not ignored there.
+	interrupts := make(chan os.Signal, 1)
+	signal.Notify(interrupts, os.Interrupt)
+	defer signal.Stop(interrupts)
 	out, err := cmd.StdoutPipe()
 	if err != nil {
 		t.Fatal(err)

@@ -156,6 +156,7 @@ func TestConsoleShowsWhatMayBeRead(t *testing.T) {
 	g.publish("nagios/web2/disk", `{"exit_code":2,"reason":"full"}`)
 	p := openConsole(t, "http://"+web, "/")
 	p.live()
+	p.until(`document.title === '(1) checkbus'`)
 	if got, want := p.rows(), []string{"CRITICAL web1 disk"}; !slices.Equal(got, want) {
 		t.Errorf("rows %q, want %q", got, want)
 	}
@@ -271,20 +272,22 @@ func TestConsoleShowsOtherBrokers(t *testing.T) {
 // What somebody reads stands still, and what came meanwhile is not lost.
 func TestConsoleFeedsPause(t *testing.T) {
 	g, base := startWithConsole(t)
+	g.publish("nagios/web1/disk", "earlier")
 	p := openConsole(t, base, "/?view=rejected")
 	p.live()
+	p.until(`document.querySelectorAll('#rejected li').length === 1`) // what was before has been asked for
 	g.publish("nagios/web1/disk", "first")
-	p.until(`document.querySelectorAll('#rejected li').length === 1`)
+	p.until(`document.querySelectorAll('#rejected li').length === 2`)
 	p.run(`document.getElementById('rejected-pause').click()`)
 	g.publish("nagios/web1/disk", "second")
 	g.publish("nagios/web1/disk", "third")
 	p.until(`document.getElementById('rejected-pause').textContent === 'Paused, 2 new'`)
-	if got := valueOf[int](p, `document.querySelectorAll('#rejected li').length`); got != 1 {
-		t.Errorf("%d items are shown while the list is paused, want 1", got)
+	if got := valueOf[int](p, `document.querySelectorAll('#rejected li').length`); got != 2 {
+		t.Errorf("%d items are shown while the list is paused, want 2", got)
 	}
 	p.run(`document.getElementById('rejected-pause').click()`)
-	p.until(`document.querySelectorAll('#rejected li').length === 3 && document.getElementById('rejected-pause').textContent === 'Pause'`)
-	if got, want := valueOf[[]string](p, `[...document.querySelectorAll('#rejected pre')].map((e) => e.textContent)`), []string{"third", "second", "first"}; !slices.Equal(got, want) {
+	p.until(`document.querySelectorAll('#rejected li').length === 4 && document.getElementById('rejected-pause').textContent === 'Pause'`)
+	if got, want := valueOf[[]string](p, `[...document.querySelectorAll('#rejected pre')].map((e) => e.textContent)`), []string{"third", "second", "first", "earlier"}; !slices.Equal(got, want) {
 		t.Errorf("payloads %q, want %q", got, want)
 	}
 }

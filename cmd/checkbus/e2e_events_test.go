@@ -2,7 +2,6 @@ package main
 
 import (
 	"bufio"
-	"bytes"
 	"encoding/binary"
 	"encoding/json"
 	"fmt"
@@ -91,19 +90,27 @@ func (l *listener) all() []told {
 	return slices.Clone(l.seen)
 }
 
-// states reads the retained states of n objects.
+// states reads the retained states of n objects. One that changes meanwhile may
+// come more than once.
 func (g *gateway) states(n int) map[checks.Object]told {
 	g.t.Helper()
-	out, err := g.mosquitto("mosquitto_sub", "-q", "1", "-t", "checkbus/state/#", "-C", fmt.Sprint(n), "-W", "60").Output()
+	cmd := g.mosquitto("mosquitto_sub", "-q", "1", "-t", "checkbus/state/#", "-W", "60")
+	out, err := cmd.StdoutPipe()
 	if err != nil {
-		g.t.Fatalf("%d states: %v", n, err)
+		g.t.Fatal(err)
 	}
+	if err := cmd.Start(); err != nil {
+		g.t.Fatal(err)
+	}
+	defer func() {
+		_ = cmd.Process.Kill()
+		_ = cmd.Wait() // killed
+	}()
 	states := map[checks.Object]told{}
-	lines := json.NewDecoder(bytes.NewReader(out))
-	for range n {
+	for lines := json.NewDecoder(out); len(states) < n; {
 		var s told
 		if err := lines.Decode(&s); err != nil {
-			g.t.Fatal(err)
+			g.t.Fatalf("%d of %d states: %v", len(states), n, err)
 		}
 		states[checks.Object{Host: s.Host, Service: s.Service}] = s
 	}

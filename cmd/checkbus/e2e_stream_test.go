@@ -16,8 +16,8 @@ import (
 )
 
 const (
-	// window is how many publishes a publisher leaves unacknowledged. Each
-	// has at least as many objects, so that of one object at most one is.
+	// window is how many publishes a publisher has under way. Each has at least
+	// as many objects, so that of one object at most one is.
 	window = 50
 	// pace and burst bound a publisher to 2,000 results a second.
 	pace  = 10 * time.Millisecond
@@ -206,7 +206,7 @@ func (p *publisher) next() (packets []byte) {
 	defer p.mu.Unlock()
 	p.stream.mu.Lock()
 	defer p.stream.mu.Unlock()
-	for i := 0; i < burst && len(p.inflight) < window && !p.stream.ending; i++ {
+	for i := 0; i < burst && len(p.inflight)+len(p.releasing) < window && !p.stream.ending; i++ {
 		o := p.objects[p.count%len(p.objects)]
 		p.stream.sent[o]++
 		m := mqtttest.Message{

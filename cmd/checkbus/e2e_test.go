@@ -135,17 +135,17 @@ func (g *gateway) launch() {
 		defer close(g.exited)
 		_ = cmd.Wait() // tests end it, and look at its state
 	}()
+	said := func() string { return g.logged()[before:] }
 	waitFor(g.t, "checkbus to start", func() bool {
-		said := g.logged()[before:]
 		select {
 		case <-g.exited:
-			if !strings.Contains(said, "address already in use") {
-				g.t.Fatalf("checkbus ended at once:\n%s", said)
+			if !strings.Contains(said(), "address already in use") {
+				g.t.Fatalf("checkbus ended at once:\n%s", said())
 			}
 			g.cmd = nil
 			return true
 		default:
-			return strings.Contains(said, "checkbus started")
+			return strings.Contains(said(), "checkbus started")
 		}
 	})
 }

@@ -74,7 +74,12 @@ func TestStatusTellsTheGatewaysHealthByItsExitCode(t *testing.T) {
 	g := startGateway(t, fmt.Sprintf("[web]\naddress = %q\n", addr))
 	g.publish("nagios/web1/disk", `{"exit_code":2,"reason":"full"}`)
 	g.publish("nagios/web1/disk", `{"reason":"no code"}`)
-	code, out := g.status("-config", g.settings)
+	var code int
+	var out string
+	waitFor(t, "the event, which comes after the acknowledgement", func() bool {
+		code, out = g.status("-config", g.settings)
+		return strings.Contains(out, "; 1 told as events")
+	})
 	for _, want := range []string{", healthy, up ", "results   2 received, 1 accepted, 1 rejected (invalid 1)\n", "states    1 CRITICAL; 1 told as events\n", "spool     none waiting, of 1GiB\n"} {
 		if code != 0 || !strings.Contains(out, want) {
 			t.Errorf("exit code %d, lacks %q:\n%s", code, want, out)

@@ -139,7 +139,8 @@ function receive(topic, text) {
 			news.count++
 		}
 	} else if (topic.startsWith('checkbus/rejected/')) {
-		addRefusal(parse(text))
+		const r = parse(text)
+		if (!told.delete(JSON.stringify(r))) addRefusal(r)
 	} else if (topic.startsWith('$SYS/')) {
 		gateway.note(topic, text)
 	}
@@ -156,6 +157,7 @@ function parse(text) {
 
 let refused = 0
 let asked = null // those that came while the earlier ones were asked for
+let told = new Set() // the earlier ones, as JSON, of which some may still come
 
 function addRefusal(r) {
 	if (typeof r?.reason !== 'string') return
@@ -175,11 +177,11 @@ async function readRefusals() {
 	if (asked !== came) return // connected anew, and asked again
 	asked = null
 	if (!before) return
-	const known = new Set(before.map((r) => JSON.stringify(r)))
+	told = new Set(before.map((r) => JSON.stringify(r)))
 	rejected.clear()
 	refused = 0
 	byId('rejected-count').hidden = true
-	for (const r of [...before, ...came.filter((r) => !known.has(JSON.stringify(r)))]) addRefusal(r)
+	for (const r of [...before, ...came.filter((r) => !told.delete(JSON.stringify(r)))]) addRefusal(r)
 }
 
 // up begins a new generation: what is not told again by its end is gone.
