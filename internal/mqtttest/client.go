@@ -15,7 +15,7 @@ import (
 )
 
 // Patience is how long a client waits for what must come.
-const Patience = 20 * time.Second
+const Patience = 30 * time.Second
 
 // A Client is a connection to an MQTT server. Its methods end the test when
 // something goes wrong.
