@@ -1,6 +1,7 @@
 package main
 
 import (
+	"errors"
 	"os"
 	"path/filepath"
 	"strings"
@@ -35,11 +36,14 @@ func loadText(t *testing.T, text string, into any) (map[string]bool, error) {
 	if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	set, err := load(path, into)
-	if err != nil {
-		err = errorText(strings.ReplaceAll(err.Error(), path, "c.toml"))
+	f, err := load(path, into)
+	if err == nil {
+		err = errors.Join(f.errs...)
 	}
-	return set, err
+	if err != nil {
+		return nil, errorText(strings.ReplaceAll(err.Error(), path, "c.toml"))
+	}
+	return f.set, nil
 }
 
 type errorText string

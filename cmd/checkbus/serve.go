@@ -101,11 +101,11 @@ func serve(ctx context.Context, s Settings, log *slog.Logger) error {
 	brk.Handle(s.Results.Root, b.Accept)
 	brk.HandleDenied(b.Denied)
 	if err := brk.Listen(); err != nil {
-		return err
+		return s.mistakes(err)
 	}
 	pages := console{s, queue, brk, b, activated(s.Web, sockets), log}.server()
 	if err := pages.Listen(); err != nil {
-		return err
+		return s.mistakes(err)
 	}
 	log.Info("checkbus started", "version", version(), "address", brk.Addr().String(), "data_dir", s.DataDir, "cores", s.cores())
 	b.PublishStatus("online")
