@@ -112,11 +112,13 @@ func reason(err error) error {
 	if m := incompatible.FindStringSubmatch(text); m != nil {
 		text = fmt.Sprintf("must be %s, not %s", kindName(m[2]), kindName(m[1]))
 	}
+	text = level.ReplaceAllString(text, "$1 is none of debug, info, warn and error")
 	return errors.New(text)
 }
 
 var (
 	place        = regexp.MustCompile(`^(toml: )?(line \d+ \(last key "[^"]*"\): )?`)
+	level        = regexp.MustCompile(`^slog: level string (".*"): unknown name$`)
 	incompatible = regexp.MustCompile(`^incompatible types: TOML value has type (\S+); destination has type (\S+)$`)
 )
 

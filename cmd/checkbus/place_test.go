@@ -10,6 +10,7 @@ import (
 func TestMistakesOfEveryKindAreToldAtOnceAtTheirPlaces(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "checkbus.toml")
 	text := `nope = 1
+data_dir = "/dev/null"
 [log]
 format = "xml"
 [results]
@@ -42,21 +43,22 @@ ca = "/nonexistent/icinga"
 	told := strings.ReplaceAll(err.Error(), path, "c.toml")
 	for _, want := range []string{
 		"c.toml:1: nope: unknown key",
-		"c.toml:3: log.format: ",
-		"c.toml:5: results.root: must be a string",
-		"c.toml:10: listener[1].tls_cert: open /nonexistent/crt: ",
-		"c.toml:11: listener[1].tls_key: open /nonexistent/key: ",
-		"c.toml:13: access.acl_file: read ACL: open /nonexistent/acl: ",
-		"c.toml:14: nagios.command_file: required",
-		"c.toml:19: bridge[0].ca: open /nonexistent/ca: ",
-		"c.toml:20: icinga.username: required",
-		"c.toml:22: icinga.ca: open /nonexistent/icinga: ",
+		"c.toml:2: data_dir: /dev/null is not a directory",
+		"c.toml:4: log.format: ",
+		"c.toml:6: results.root: must be a string",
+		"c.toml:11: listener[1].tls_cert: open /nonexistent/crt: ",
+		"c.toml:12: listener[1].tls_key: open /nonexistent/key: ",
+		"c.toml:14: access.acl_file: read ACL: open /nonexistent/acl: ",
+		"c.toml:15: nagios.command_file: required",
+		"c.toml:20: bridge[0].ca: open /nonexistent/ca: ",
+		"c.toml:21: icinga.username: required",
+		"c.toml:23: icinga.ca: open /nonexistent/icinga: ",
 	} {
 		if n := strings.Count("\n"+told, "\n"+want); n != 1 {
 			t.Errorf("%d times %s", n, want)
 		}
 	}
-	if n := strings.Count(told, "\n") + 1; n != 10 {
+	if n := strings.Count(told, "\n") + 1; n != 11 {
 		t.Errorf("%d mistakes told:\n%s", n, told)
 	}
 }

@@ -3,6 +3,7 @@ package main
 import (
 	"errors"
 	"fmt"
+	"io/fs"
 	"log/slog"
 	"os"
 	"path/filepath"
@@ -230,11 +231,25 @@ func (s Settings) Validate() error {
 // Check looks at the files that the settings name, and names every mistake by
 // its key.
 func (s Settings) Check() error {
-	errs := []error{s.broker().Check(), s.Web.Check()}
+	errs := []error{s.checkDataDir(), s.broker().Check(), s.Web.Check()}
 	if s.Nagios != nil {
 		errs = append(errs, s.Nagios.Check())
 	}
 	return errors.Join(errs...)
+}
+
+// checkDataDir wants a folder, or room for one.
+func (s Settings) checkDataDir() error {
+	fi, err := os.Stat(s.DataDir)
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		return nil
+	case err != nil:
+		return fmt.Errorf("data_dir: %w", err)
+	case !fi.IsDir():
+		return fmt.Errorf("data_dir: %s is not a directory", s.DataDir)
+	}
+	return nil
 }
 
 // Validate checks the root and the bounds.

@@ -43,7 +43,7 @@ func TestBadSettingsAreNamedByTheirKeys(t *testing.T) {
 		text string
 		want []string
 	}{
-		"log":            {"[log]\nlevel = \"loud\"\nformat = \"xml\"", []string{"log.level: "}},
+		"log":            {"[log]\nlevel = \"loud\"\nformat = \"xml\"", []string{"log.level: \"loud\" is none of debug, info, warn and error", "log.format: "}},
 		"log format":     {"[log]\nformat = \"xml\"", []string{"log.format: \"xml\" is neither text nor json"}},
 		"root":           {"[results]\nroot = \"a/#\"", []string{"results.root: "}},
 		"reserved root":  {"[results]\nroot = \"checkbus/in\"", []string{"results.root: "}},
