@@ -124,8 +124,12 @@ var (
 
 func kindName(library string) string {
 	switch {
-	case strings.HasPrefix(library, "int"), strings.HasPrefix(library, "float"):
+	case strings.HasPrefix(library, "int"):
 		return "a number"
+	case strings.HasPrefix(library, "float"):
+		return "a fraction"
+	case strings.HasPrefix(library, "time"):
+		return "a date"
 	case strings.HasPrefix(library, "bool"):
 		return "true or false"
 	case strings.HasPrefix(library, "[]"), library == "slice":

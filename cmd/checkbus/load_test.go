@@ -87,6 +87,8 @@ func TestEveryMistakeIsNamedAtOnce(t *testing.T) {
 		"unknown table":       {"[iner]\nwait = \"1s\"\n", "c.toml:1: iner: unknown key"},
 		"pre-shared keys":     {"psk_file = \"x\"\n", "c.toml:1: psk_file: unknown key: there are no pre-shared keys; use client certificates (client_ca, identity)"},
 		"text for number":     {"count = \"7\"\n", "c.toml:1: count: must be a number, not a string"},
+		"fraction":            {"count = 1.5\n", "c.toml:1: count: must be a number, not a fraction"},
+		"date":                {"count = 2026-11-21\n", "c.toml:1: count: must be a number, not a date"},
 		"number for text":     {"\n\nname = 7\n", "c.toml:3: name: must be a string, not a number"},
 		"text for bool":       {"on = \"yes\"\n", "c.toml:1: on: must be true or false, not a string"},
 		"text for list":       {"urls = \"a\"\n", "c.toml:1: urls: must be a list, not a string"},
