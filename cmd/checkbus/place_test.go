@@ -29,9 +29,13 @@ name = "dc2"
 address = ["mqtts://dc2"]
 topics = ["# in"]
 ca = "/nonexistent/ca"
+cert = "/dev/null"
+key = "/nonexistent/own"
 [icinga]
 url = ["https://icinga"]
 ca = "/nonexistent/icinga"
+client_cert = "/nonexistent/client"
+client_key = "/nonexistent/secret"
 `
 	if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
 		t.Fatal(err)
@@ -51,14 +55,16 @@ ca = "/nonexistent/icinga"
 		"c.toml:14: access.acl_file: read ACL: open /nonexistent/acl: ",
 		"c.toml:15: nagios.command_file: required",
 		"c.toml:20: bridge[0].ca: open /nonexistent/ca: ",
-		"c.toml:21: icinga.username: required",
-		"c.toml:23: icinga.ca: open /nonexistent/icinga: ",
+		"c.toml:22: bridge[0].key: open /nonexistent/own: ",
+		"c.toml:25: icinga.ca: open /nonexistent/icinga: ",
+		"c.toml:26: icinga.client_cert: open /nonexistent/client: ",
+		"c.toml:27: icinga.client_key: open /nonexistent/secret: ",
 	} {
 		if n := strings.Count("\n"+told, "\n"+want); n != 1 {
 			t.Errorf("%d times %s", n, want)
 		}
 	}
-	if n := strings.Count(told, "\n") + 1; n != 11 {
+	if n := strings.Count(told, "\n") + 1; n != 13 {
 		t.Errorf("%d mistakes told:\n%s", n, told)
 	}
 }
