@@ -149,7 +149,7 @@ func (f *settingsFile) fail(at []string, err error) {
 func fieldByTag(v reflect.Value, name string) (reflect.Value, bool) {
 	for i := range v.NumField() {
 		field := v.Type().Field(i)
-		if field.Tag.Get("toml") == name {
+		if tag, ok := field.Tag.Lookup("toml"); ok && tag == name {
 			return v.Field(i), true
 		}
 		if field.Anonymous {
