@@ -31,6 +31,11 @@ func (b *Broker) dropped(client string, n int) {
 		return
 	}
 	atomic.AddInt64(&b.server.Info.InflightDropped, int64(n))
+	for _, br := range b.bridges {
+		if br.session() == client {
+			br.dropped.Add(int64(n))
+		}
+	}
 	b.seldom[queueFull].log(func(count int) {
 		b.log.Warn("oldest messages for a client dropped, too many wait", "client", client, "count", count)
 	})

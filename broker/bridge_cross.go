@@ -124,9 +124,7 @@ func (c *crossing) greeting(version byte, password string) packets.Packet {
 // openNear opens a connection in memory to this broker, and logs in.
 func (br *bridge) openNear(ctx context.Context, window uint16) (*mqttLink, error) {
 	ours, theirs := net.Pipe()
-	br.broker.count.bridging.Add(1)
 	br.broker.clients.Go(func() {
-		defer br.broker.count.bridging.Add(-1)
 		br.broker.serve(newConn(theirs, bridgeListener, br.broker.cfg, &br.broker.count))
 	})
 	near := newMQTTLink(ours, 5, mostPacket, 0)

@@ -44,6 +44,7 @@ type bridge struct {
 
 	refused                 seldom // subscriptions, by the other broker
 	up                      atomic.Bool
+	failed                  atomic.Pointer[error] // why it is not up; nil until that is known
 	sent, received, dropped atomic.Int64
 }
 
@@ -87,6 +88,7 @@ func (br *bridge) run(ctx context.Context) {
 			err = br.connect(ctx, nc, address)
 			_ = nc.Close() // again, where it came that far
 		}
+		br.failed.Store(&err)
 		switch {
 		case ctx.Err() != nil:
 		case errors.Is(err, errPreferred):
@@ -151,6 +153,7 @@ func (br *bridge) steady() time.Duration { return min(bridgeSteady, br.settings.
 
 // stay tells that the bridge is up until it is not, and says why.
 func (br *bridge) stay(ctx context.Context, c *crossing, address string) error {
+	br.failed.Store(nil)
 	br.up.Store(true)
 	br.tellHere(true)
 	c.tellThere(true)
@@ -219,12 +222,13 @@ func (br *bridge) tellHere(up bool) {
 // BridgeStats are the figures of one bridge. Those without another word count
 // since the start.
 type BridgeStats struct {
-	Name     string
-	Up       bool  // now
-	Sent     int64 // messages that the other broker took
-	Received int64 // messages taken from it
-	Dropped  int64 // messages that either refused, or that no line of topics wants
-	Queued   int64 // messages that wait here, or for an acknowledgement, now
+	Name     string `json:"name"`
+	Up       bool   `json:"up"`               // now
+	Reason   string `json:"reason,omitempty"` // why it is not up
+	Sent     int64  `json:"sent"`             // messages that the other broker took
+	Received int64  `json:"received"`         // messages taken from it
+	Dropped  int64  `json:"dropped"`          // messages that either refused, that no line of topics wants, or for which the queue was full
+	Queued   int64  `json:"queued"`           // messages that wait here, or for an acknowledgement, now
 }
 
 // Bridges returns the figures of all bridges, in the order of the settings. It
@@ -238,9 +242,11 @@ func (b *Broker) Bridges() []BridgeStats {
 }
 
 func (br *bridge) stats() BridgeStats {
+	up := br.up.Load()
 	return BridgeStats{
 		Name:     br.settings.Name,
-		Up:       br.up.Load(),
+		Up:       up,
+		Reason:   whyNot(up, br.failed.Load()),
 		Sent:     br.sent.Load(),
 		Received: br.received.Load(),
 		Dropped:  br.dropped.Load(),

@@ -54,3 +54,40 @@ func TestABridgesSessionFollowsTheSettings(t *testing.T) {
 	publishAll(g)
 	eventually(t, "the bridge that is no more has no session", func() bool { return g.Stats().Sessions == 1 && g.Stats().Subscriptions == 1 })
 }
+
+// What is dropped for a bridge's full queue is a figure of that bridge.
+func TestABridgeCountsWhatItsQueueDrops(t *testing.T) {
+	g := start(t, bridgeTo(realtest.FreeAddr(t), "away", "a/# out 1"), bridgeTo(realtest.FreeAddr(t), "idle", "b/# out 1"), func(c *Config) {
+		c.Queue.Messages = 10
+	})
+	g.publish("a/x", numbers(0, 10*bridgeQueue+50)...)
+	eventually(t, "the oldest are dropped, and counted", func() bool {
+		g.written()
+		away := g.Bridges()[0]
+		return away.Queued <= 10*bridgeQueue && away.Queued+away.Dropped == 10*bridgeQueue+50
+	})
+	if idle := g.Bridges()[1]; idle.Dropped != 0 {
+		t.Errorf("the other bridge: %+v", idle)
+	}
+}
+
+func TestABridgeThatIsDownSaysWhy(t *testing.T) {
+	m := realtest.StartMosquitto(t)
+	g := start(t, bridgeTo(m.Addr, "dc2", "a/# out 1"), from(t, "mqtt://"+m.Addr))
+	states := func() [2]string { return [2]string{g.Bridges()[0].Reason, g.Stats().Subscribe.Reason} }
+	g.bridged()
+	g.subscribed()
+	if got := states(); got != [2]string{} {
+		t.Errorf("while they are up: %q", got)
+	}
+	m.Stop()
+	eventually(t, "both say that nobody is there", func() bool {
+		got := states()
+		return strings.Contains(got[0], "connection refused") && strings.Contains(got[1], "connection refused")
+	})
+	m.Start()
+	eventually(t, "they have no more to say", func() bool { return states() == [2]string{} })
+	if got := whyNot(false, nil); got != "not connected" {
+		t.Errorf("before the first attempt: %q", got)
+	}
+}

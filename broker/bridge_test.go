@@ -21,6 +21,12 @@ func withBridge(b Bridge) func(*Config) {
 	return func(c *Config) { c.Bridges = append(c.Bridges, b) }
 }
 
+// steadyAfter says how long the connection of the bridge must last to count as good,
+// 5 s at most.
+func steadyAfter(d time.Duration) func(*Config) {
+	return func(c *Config) { c.Bridges[0].RestartMax = d }
+}
+
 func bridgeTo(address, name string, topics ...string) func(*Config) {
 	return withBridge(Bridge{Name: name, Remote: Remote{Address: []string{"mqtt://" + address}}, Topics: topics})
 }
@@ -218,7 +224,7 @@ func TestResultsOfOneGatewayAreResultsInAnother(t *testing.T) {
 
 func TestAResultThatIsNotStoredStaysWithTheOtherBroker(t *testing.T) {
 	m := realtest.StartMosquitto(t)
-	g := start(t, bridgeTo(m.Addr, "m", "nagios/# in 1"))
+	g := start(t, bridgeTo(m.Addr, "m", "nagios/# in 1"), steadyAfter(bridgeSteady))
 	g.bridged()
 	pub := mqtttest.Dial(t, m.Addr, mqtttest.Options{ID: "pub"})
 	joined := func(payload string) {

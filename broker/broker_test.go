@@ -196,8 +196,8 @@ func (g *gateway) subscriber(filter string) *mqtttest.Client {
 	g.t.Helper()
 	id := "subscriber-" + strings.ReplaceAll(filter, "/", "-")
 	c := g.dial(mqtttest.Options{ID: id})
-	c.Subscribe("end", 0)
 	c.Subscribe(filter, 0)
+	c.Subscribe("end", 0) // once that is answered, what was retained is being sent
 	eventually(g.t, "what was retained is sent: later messages do not come twice", func() bool { return g.replayed(id) })
 	return c
 }

@@ -31,7 +31,7 @@ func (b *Broker) greet(c *conn) error {
 	b.noStranger(c)
 	b.mu.Unlock()
 	c.admitted = true
-	atomic.AddInt64(&b.server.Info.ClientsConnected, 1)
+	b.countClient(c, 1)
 	return b.welcome(c)
 }
 

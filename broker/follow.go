@@ -96,6 +96,7 @@ func (f *Follower) connect(ctx context.Context, redial *redial) (followed, error
 	lost := make(chan error, 1)
 	client := paho.NewClient(paho.NewClientOptions().
 		AddBroker(address).
+		SetProtocolVersion(4). // else it tries 3.1 on the same connection, and tells of that
 		SetUsername(f.Username).
 		SetPassword(password).
 		SetAutoReconnect(false).

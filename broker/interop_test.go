@@ -4,9 +4,7 @@ import (
 	"bufio"
 	"bytes"
 	"fmt"
-	"os"
 	"os/exec"
-	"path/filepath"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -196,24 +194,10 @@ func (g *gateway) cut(id string) {
 // A stock Mosquitto bridge, with its defaults, passes messages both ways.
 func TestMosquittoBridge(t *testing.T) {
 	g := start(t)
-	addr := realtest.FreeAddr(t)
-	_, port, _ := strings.Cut(addr, ":")
-	conf := filepath.Join(t.TempDir(), "mosquitto.conf")
-	text := fmt.Sprintf("listener %s 127.0.0.1\nallow_anonymous true\nconnection dc2\naddress %s\ntopic # both 1\nrestart_timeout 1\n", port, g.addr)
-	if err := os.WriteFile(conf, []byte(text), 0o600); err != nil {
-		t.Fatal(err)
-	}
-	mosquitto := exec.Command(realtest.Need(t, "mosquitto"), "-c", conf)
-	if err := mosquitto.Start(); err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		_ = mosquitto.Process.Kill()
-		_ = mosquitto.Wait()
-	})
+	m := realtest.StartMosquitto(t, mosquittoBridge("dc2", g.addr, "# both 1"))
 	eventually(t, "the bridge is there", func() bool { return g.Stats().Subscriptions == 1 })
 
-	there := mqtttest.Dial(t, addr, mqtttest.Options{ID: "there"})
+	there := mqtttest.Dial(t, m.Addr, mqtttest.Options{ID: "there"})
 	there.Subscribe("#", 0)
 	here := g.subscriber("#")
 	there.Publish(mqtttest.Message{Topic: "nagios/web1", Payload: "up", QoS: 1, ID: 1})

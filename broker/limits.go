@@ -66,8 +66,15 @@ func (b *Broker) note(c *conn, err error) {
 // isFull reports whether there is no room for one more client. The gateway's own
 // bridges always have room, and take none from others.
 func (b *Broker) isFull(c *conn) bool {
-	others := atomic.LoadInt64(&b.server.Info.ClientsConnected) - b.count.bridging.Load()
-	return !c.listener.bridge && others >= int64(b.cfg.MaxConnections)
+	return !c.listener.bridge && b.count.seated.Load() >= int64(b.cfg.MaxConnections)
+}
+
+// countClient counts c's client as let in with 1, and as gone with -1.
+func (b *Broker) countClient(c *conn, n int64) {
+	atomic.AddInt64(&b.server.Info.ClientsConnected, n)
+	if !c.listener.bridge {
+		b.count.seated.Add(n)
+	}
 }
 
 // makeRoom closes the connection that is open longest of those that are not let in

@@ -206,7 +206,7 @@ func (b *Broker) conclude(c *conn, err error) {
 		c.client.Stop(err)
 	}
 	if c.admitted {
-		atomic.AddInt64(&b.server.Info.ClientsConnected, -1)
+		b.countClient(c, -1)
 	}
 	c.in = frames{} // a session that stays keeps c
 	c.hold(0, false)

@@ -2,6 +2,7 @@ package broker
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -34,12 +35,13 @@ func TestRetainedMessagesDoNotVanish(t *testing.T) {
 
 func TestExpiredSessionTakesItsSubscriptionsAlong(t *testing.T) {
 	g := start(t)
+	before := time.Now()
 	c := g.dial(persistent("c", true))
 	c.Subscribe("a", 1)
 	c.Disconnect()
 	g.allAway()
 	g.tell("a", "queued")
-	g.expire(time.Now().Add(255 * time.Second))
+	g.expire(before.Add(255 * time.Second))
 	if g.Stats().Sessions != 1 {
 		t.Error("it was ended too early")
 	}
@@ -275,7 +277,11 @@ func TestDeliveryKeepsWhatThePublisherSaid(t *testing.T) {
 	c.Publish(mqtttest.Message{Topic: "nagios/web1/own", QoS: 1, ID: 1, Retain: true, Payload: "{}", Properties: properties})
 	c.Acked(mqtttest.PUBACK, 1)
 	p := sub.Next(mqtttest.PUBLISH)
-	if !p.Retain() || p.QoS() != 1 || string(p.Properties()) != string(properties) {
+	got := slices.Clone(p.Properties())
+	if len(got) == len(properties) && got[4] < 60 {
+		got[4] = 60 // seconds, and some may have passed
+	}
+	if !p.Retain() || p.QoS() != 1 || string(got) != string(properties) {
 		t.Errorf("retain %t, QoS %d, properties %x, want %x", p.Retain(), p.QoS(), p.Properties(), properties)
 	}
 	g.nothingMore(c)

@@ -39,7 +39,10 @@ func TestMetricsOfBridgesAndTheOutsideBroker(t *testing.T) {
 	g.subscribed()
 	g.publish("a/x", "1")
 	g.tell("checkbus/event/web1", "changed")
-	eventually(t, "both are acknowledged", func() bool { return g.Bridges()[0].Sent == 1 && g.Stats().Subscribe.Published == 1 })
+	eventually(t, "both are acknowledged", func() bool {
+		b := g.Bridges()[0]
+		return b.Sent == 1 && b.Queued == 0 && g.Stats().Subscribe.Published == 1
+	})
 	values := g.metrics()
 	for name, want := range map[string]float64{
 		"checkbus_bridge_up dc2":                      1,

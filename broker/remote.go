@@ -243,3 +243,14 @@ func dialURL(ctx context.Context, u *url.URL, secured *tls.Config) (net.Conn, er
 	}
 	return &wsConn{Conn: ws.NetConn(), ws: ws}, nil
 }
+
+// whyNot says why another broker is not connected; "" when it is.
+func whyNot(up bool, failed *error) string {
+	switch {
+	case up:
+		return ""
+	case failed == nil || *failed == nil:
+		return "not connected"
+	}
+	return (*failed).Error()
+}

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"net/http"
 	"strings"
+	"sync/atomic"
 	"testing"
 
 	"checkbus/internal/mqtttest"
@@ -28,6 +29,14 @@ func TestClientsDoNotTakeTheRoomOfABridge(t *testing.T) {
 	refused()
 	r.set(false)
 	g.bridged()
+	refused()
+
+	// Nor while its connection ends.
+	o := g.outboxOf(bridgePrefix + "dc2")
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	r.set(true)
+	eventually(t, "the bridge is not connected", func() bool { return atomic.LoadInt64(&g.server.Info.ClientsConnected) == 1 })
 	refused()
 }
 
@@ -110,7 +119,7 @@ func TestSysCountsABridgeAsMosquittoDoes(t *testing.T) {
 		Name: "dc1", ClientID: "dc1", Remote: Remote{Address: []string{"mqtt://" + far.Addr}}, Topics: []string{"a/# out 1"}, NotificationsLocalOnly: true,
 	}))
 	g.bridged()
-	// figures are those after three updates, when all is counted.
+	// figures are those after three updates with the bridge up, when all is counted.
 	figures := func(addr string) map[string]string {
 		c := mqtttest.Dial(t, addr, mqtttest.Options{ID: "watcher"})
 		c.Subscribe("$SYS/broker/#", 0)
@@ -118,7 +127,7 @@ func TestSysCountsABridgeAsMosquittoDoes(t *testing.T) {
 		for updates := 0; updates < 4; {
 			p := c.Next(mqtttest.PUBLISH)
 			said[p.Topic()] = p.Payload()
-			if p.Topic() == "$SYS/broker/uptime" {
+			if p.Topic() == "$SYS/broker/uptime" && said["$SYS/broker/connection/dc1/state"] == "1" {
 				updates++
 			}
 		}

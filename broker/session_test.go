@@ -278,6 +278,7 @@ func TestSessionsAreBounded(t *testing.T) {
 		c := g.dial(persistent(fmt.Sprintf("p%d", i), i%2 == 0))
 		c.Subscribe("a", 1)
 		c.Disconnect()
+		g.allAway() // else there may be no room for the next
 	}
 	eventually(t, "10 sessions are left", func() bool { return g.Stats().Sessions <= 10 })
 	eventually(t, "their subscriptions, too", func() bool { return g.Stats().Subscriptions <= 10 })

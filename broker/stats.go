@@ -70,7 +70,7 @@ type counters struct {
 	squeezed, notKept, tooMany, pushedOut      atomic.Int64
 	partials                                   partials
 	looped, notBridged                         atomic.Int64
-	bridging                                   atomic.Int64 // connections in memory, of bridges
+	seated                                     atomic.Int64 // clients connected now, but for the gateway's own bridges
 	calm                                       atomic.Bool  // waiting was at most calmOut
 }
 

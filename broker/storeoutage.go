@@ -99,17 +99,18 @@ func (st *store) takeAll() []*edit {
 	return batch
 }
 
-// hold sorts a batch into what is refused and what is kept.
+// hold sorts a batch into what is refused and what is kept. All that is refused
+// with something to store may be on disk, whatever came before it.
 func (st *store) hold(batch []*edit, cause error) {
 	size := 0
 	for _, w := range batch {
 		size += w.cost
-		w.follow()
 		switch {
-		case w.err != nil, w.isNew && !w.grows():
-			w.finish()
-		case w.isNew:
+		case w.grows():
 			st.kept.refuse(w, cause)
+		case w.isNew:
+			w.follow()
+			w.finish()
 		default:
 			st.kept.add(w)
 		}

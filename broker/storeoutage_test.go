@@ -164,3 +164,45 @@ func TestPacketIdentifierIsFreeOnDiskBeforeTheClientIsToldSo(t *testing.T) {
 func subscription5(filter string, options byte) []byte {
 	return mqtttest.Encode(mqtttest.SUBSCRIBE<<4|2, append(append([]byte{0, 9, 0}, mqtttest.Str(filter)...), options))
 }
+
+// A client of MQTT 3.1.1 is not told which of its messages were refused, and sends
+// all again: none of them may be on disk from before, wherever it failed.
+func TestWhatWasRefusedBehindAnotherIsNotOnDisk(t *testing.T) {
+	var payloads []string
+	for i := range 40 {
+		payloads = append(payloads, fmt.Sprint(i))
+	}
+	for after := range int64(8) {
+		t.Run(fmt.Sprint(after), func(t *testing.T) {
+			disk := realtest.NewBrokenDisk()
+			g := start(t, func(c *Config) { c.disk = disk })
+			g.leave("sub", "a")
+			disk.BreakAfter(after)
+			var taken int
+			publish := func() {
+				c := g.dial(persistent("c", false))
+				defer c.Close()
+				var messages []mqtttest.Message
+				for i, p := range payloads[taken:] {
+					messages = append(messages, mqtttest.Message{Topic: "a", Payload: p, QoS: 1, ID: uint16(i + 1)})
+				}
+				c.Publish(messages...)
+				for range messages {
+					if p, err := c.Read(); err != nil || p.Type() != mqtttest.PUBACK {
+						return
+					}
+					taken++
+				}
+			}
+			for taken < len(payloads) {
+				publish()
+				disk.Mend()
+				eventually(t, "the store works again", func() bool { return !g.store.failed() })
+			}
+			sub := g.dial(persistent("sub", true))
+			expect(t, sub, false, payloads...)
+			sub.Ping()
+			eventually(t, "nothing waits", func() bool { return g.store.size() == 0 && g.Stats().Stored == 0 })
+		})
+	}
+}

@@ -24,10 +24,10 @@ func number(payload string) int64 {
 	return n
 }
 
-// connect opens a connection to the gateway of now, and sends a CONNECT; nil when
-// it is not let in.
-func (s *storm) connect(o mqtttest.Options) *mqtttest.Client {
-	nc, err := net.Dial("tcp", s.at().addr)
+// connect opens a connection to a gateway, and sends a CONNECT; nil when it is not
+// let in.
+func (s *storm) connect(g *gateway, o mqtttest.Options) *mqtttest.Client {
+	nc, err := net.Dial("tcp", g.addr)
 	if err != nil {
 		return nil
 	}
@@ -70,7 +70,9 @@ type publisher struct {
 	streams []*stream
 	lastID  uint16
 	unacked []*sending
+	refused map[uint16]bool // with QoS 2, by packet identifier
 	conn    *mqtttest.Client
+	to      *gateway // of conn
 }
 
 // A sending is a message that waits for its acknowledgement.
@@ -78,14 +80,15 @@ type sending struct {
 	mqtttest.Message
 	stream   *stream
 	n        int64
-	received bool // PUBREC came
+	to       *gateway // at first
+	received bool     // PUBREC came
 }
 
 func newPublisher(s *storm, i int, r *rand.Rand) *publisher {
-	p := &publisher{storm: s, options: persistent(fmt.Sprint("publisher", i), i%2 == 0), r: r}
+	p := &publisher{storm: s, options: persistent(fmt.Sprint("publisher", i), i%2 == 0), r: r, refused: map[uint16]bool{}}
 	for _, name := range []string{"plain/%d/0", "plain/%d/1", "plain/%d/2", "kept/%d/1", "kept/%d/2"} {
 		qos := name[len(name)-1] - '0'
-		p.streams = append(p.streams, &stream{topic: fmt.Sprintf(name, i), qos: qos, fate: map[int64]bool{}, late: map[int64]bool{}})
+		p.streams = append(p.streams, &stream{topic: fmt.Sprintf(name, i), qos: qos, fate: map[int64]bool{}, late: map[int64]bool{}, again: map[int64]bool{}})
 	}
 	s.streams = append(s.streams, p.streams...)
 	return p
@@ -94,7 +97,8 @@ func newPublisher(s *storm, i int, r *rand.Rand) *publisher {
 func (p *publisher) run() {
 	for !p.isCalm() || len(p.unacked) > 0 && !p.failed.Load() {
 		old := p.conn
-		if p.conn = p.connect(p.options); p.conn != nil {
+		p.to = p.at()
+		if p.conn = p.connect(p.to, p.options); p.conn != nil {
 			p.resend()
 			err := p.converse()
 			p.noHang(p.options.ID, err)
@@ -121,11 +125,14 @@ func (p *publisher) resend() {
 			continue
 		}
 		m.Dup = true
+		m.stream.mu.Lock()
 		if p.options.V5 && p.broke.Load() {
-			m.stream.mu.Lock()
 			m.stream.late[m.n] = true
-			m.stream.mu.Unlock()
 		}
+		if m.to != p.to {
+			m.stream.again[m.n] = true
+		}
+		m.stream.mu.Unlock()
 		p.write(m.Encode(p.options.V5))
 	}
 }
@@ -162,7 +169,7 @@ func (p *publisher) publish() {
 	if p.r.IntN(20) == 0 {
 		padding = strings.Repeat("x", p.r.IntN(3000))
 	}
-	m := &sending{stream: st, n: n, Message: mqtttest.Message{
+	m := &sending{stream: st, n: n, to: p.to, Message: mqtttest.Message{
 		Topic: st.topic, Payload: fmt.Sprint(n, " ", padding), QoS: st.qos, Retain: strings.HasPrefix(st.topic, "kept/"),
 	}}
 	if st.qos > 0 {
@@ -171,6 +178,7 @@ func (p *publisher) publish() {
 			p.lastID = p.lastID%500 + 1
 		}
 		m.ID = p.lastID
+		delete(p.refused, m.ID)
 		p.unacked = append(p.unacked, m)
 	}
 	p.write(m.Encode(p.options.V5))
@@ -192,6 +200,7 @@ func (p *publisher) read() error {
 	m := p.unacked[at]
 	if kind := pk.Type(); kind != mqtttest.PUBCOMP && pk.Code() >= 0x80 {
 		m.answered(false)
+		p.refused[m.ID] = kind == mqtttest.PUBREC
 	} else if kind == mqtttest.PUBREC {
 		m.answered(true)
 		m.received = true
@@ -249,7 +258,7 @@ func (sub *reader) run(over chan struct{}) {
 		}
 		o.Persistent = subscribed || !o.V5 // else it begins anew
 		old := sub.conn
-		if sub.conn = sub.connect(o); sub.conn != nil {
+		if sub.conn = sub.connect(sub.at(), o); sub.conn != nil {
 			if !subscribed {
 				clear(sub.holds)
 			}
@@ -408,5 +417,5 @@ func (sub *reader) isLate(topic string, n int64) bool {
 	st := sub.streams[at]
 	st.mu.Lock()
 	defer st.mu.Unlock()
-	return st.late[n]
+	return st.late[n] || st.again[n] && (sub.tight || sub.ends)
 }

@@ -38,6 +38,7 @@ type outside struct {
 	out        *dispatch
 
 	up                                  atomic.Bool
+	failed                              atomic.Pointer[error] // why it is not up; nil until that is known
 	received, acknowledged, redelivered atomic.Int64
 	published, connections              atomic.Int64
 }
@@ -68,6 +69,7 @@ func (s *outside) run(ctx context.Context) {
 		if err == nil {
 			err = s.serve(ctx, nc, address)
 		}
+		s.failed.Store(&err)
 		if ctx.Err() == nil && !s.down {
 			s.broker.log.Warn("outside broker away", "address", address, "err", err)
 			s.down = true
@@ -92,6 +94,7 @@ func (s *outside) serve(ctx context.Context, nc net.Conn, address string) error 
 	s.broker.log.Info("outside broker connected", "address", address, "client", s.membership.ClientID, "filter", s.filter)
 	s.down = false
 	s.connections.Add(1)
+	s.failed.Store(nil)
 	s.up.Store(true)
 	defer s.up.Store(false)
 
@@ -112,7 +115,12 @@ func (s *outside) serve(ctx context.Context, nc net.Conn, address string) error 
 	}
 	close(leave)
 	<-sent
-	return l.err
+	select {
+	case <-l.lost:
+		return l.err
+	default:
+		return ctx.Err()
+	}
 }
 
 // options prepares the client of one connection. It keeps nothing for the next

@@ -8,21 +8,24 @@ const subscribeRoot = "$SYS/gateway/subscribe/"
 // SubscribeStats are the figures of the outside broker. Those without another
 // word count since the start.
 type SubscribeStats struct {
-	Up           bool  // connected and subscribed, now
-	Connections  int64 // made and subscribed
-	Received     int64 // messages, those delivered again included
-	Redelivered  int64 // that had been taken before
-	Acknowledged int64
-	Held         int64 // received and not acknowledged, now
-	Published    int64 // of the gateway's own, acknowledged there
-	Waiting      int64 // to be published, now
-	Dropped      int64 // never published, since too many waited
+	Up           bool   `json:"up"`               // connected and subscribed, now
+	Reason       string `json:"reason,omitempty"` // why it is not up
+	Connections  int64  `json:"connections"`      // made and subscribed
+	Received     int64  `json:"received"`         // messages, those delivered again included
+	Redelivered  int64  `json:"redelivered"`      // that had been taken before
+	Acknowledged int64  `json:"acknowledged"`
+	Held         int64  `json:"held"`      // received and not acknowledged, now
+	Published    int64  `json:"published"` // of the gateway's own, acknowledged there
+	Waiting      int64  `json:"waiting"`   // to be published, now
+	Dropped      int64  `json:"dropped"`   // never published, since too many waited
 }
 
 func (s *outside) stats() *SubscribeStats {
 	waiting, dropped := s.out.size()
+	up := s.up.Load()
 	return &SubscribeStats{
-		Up:           s.up.Load(),
+		Up:           up,
+		Reason:       whyNot(up, s.failed.Load()),
 		Connections:  s.connections.Load(),
 		Received:     s.received.Load(),
 		Redelivered:  s.redelivered.Load(),

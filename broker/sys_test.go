@@ -114,8 +114,8 @@ func (o *observation) act() {
 	o.payload += len("zero") + len("one") + len("two") + 4*50 + len("shared")
 }
 
-// settle waits until all traffic is counted, and returns all that was said
-// then, by topic.
+// settle waits until all traffic is counted, and returns all that was said then,
+// by topic; nil if the next update came meanwhile.
 func (o *observation) settle() map[string]string {
 	o.t.Helper()
 	for o.look(); o.last.Payload() != strconv.Itoa(o.payload); {
@@ -123,20 +123,38 @@ func (o *observation) settle() map[string]string {
 	}
 	o.look()
 	reader := mqtttest.Open(o.t, o.addr, mqtttest.Options{})
-	reader.Send(append(mqtttest.Options{ID: "reader"}.Encode(), subscription("$SYS/broker/#", 0)...))
+	reader.Send(slices.Concat(mqtttest.Options{ID: "reader"}.Encode(), subscription("$SYS/broker/#", 0), subscription(lastOfAll, 0)))
 	said := map[string]string{}
-	for {
+	for copies := 0; copies < 2; { // of lastOfAll: one for each filter
 		p, err := reader.Read()
 		switch {
 		case err != nil:
 			o.t.Fatal(err)
 		case p.Type() != mqtttest.PUBLISH:
-		case !p.Retain(): // the next update
-			return said
-		default:
-			said[p.Topic()] = p.Payload()
+			continue
+		case !p.Retain():
+			return nil
+		case p.Topic() == lastOfAll:
+			copies++
 		}
+		said[p.Topic()] = p.Payload()
 	}
+	return said
+}
+
+// observe acts with a broker that begin starts, and returns what it says then.
+func observe(t testing.TB, begin func() (addr string)) (*observation, map[string]string) {
+	t.Helper()
+	for range 10 {
+		o := watch(t, begin())
+		o.act()
+		if said := o.settle(); said != nil {
+			return o, said
+		}
+		t.Log("it took more than a second to read what is said: once more")
+	}
+	t.Fatal("this machine is too slow")
+	return nil, nil
 }
 
 // corrected are the numbers in said, without what it cost to look.
@@ -158,12 +176,8 @@ func (o *observation) corrected(said map[string]string) map[string]int {
 var undetermined = regexp.MustCompile(`/heap/|/store/messages/bytes$`)
 
 func TestSysIsWhatMosquittoPublishes(t *testing.T) {
-	mosquitto := watch(t, realtest.StartMosquitto(t, "sys_interval 1").Addr)
-	mosquitto.act()
-	theirs := mosquitto.settle()
-	ours := watch(t, start(t, everySecond).addr)
-	ours.act()
-	said := ours.settle()
+	mosquitto, theirs := observe(t, func() string { return realtest.StartMosquitto(t, "sys_interval 1").Addr })
+	ours, said := observe(t, func() string { return start(t, everySecond).addr })
 
 	if got, want := slices.Sorted(maps.Keys(said)), slices.Sorted(maps.Keys(theirs)); !slices.Equal(got, want) {
 		t.Errorf("topics:\n%s\nMosquitto's:\n%s", strings.Join(got, "\n"), strings.Join(want, "\n"))
@@ -241,14 +255,6 @@ func TestOnlyFiltersThatNameSysGetIt(t *testing.T) {
 func TestSysPublishesOnlyWhatChanged(t *testing.T) {
 	g := start(t)
 	c := g.subscriber("$SYS/broker/+/+")
-	c.Ping() // the SUBSCRIBE is done with
-	cl, _ := g.server.Clients.Get("subscriber-$SYS-broker-+-+")
-	eventually(t, "what was retained before is sent", func() bool {
-		to := cl.Net.Conn.(*conn)
-		to.mu.Lock()
-		defer to.mu.Unlock()
-		return !to.replay.running
-	})
 	now := time.Now()
 	s := newSys(g.Broker, now)
 	s.update(now)

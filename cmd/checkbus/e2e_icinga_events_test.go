@@ -131,3 +131,14 @@ func TestIcingasChangesAreEvents(t *testing.T) {
 		t.Errorf("states %+v", states)
 	}
 }
+
+func TestFourThousandServicesOfIcingaChangeAtOnce(t *testing.T) {
+	const hosts, services = 40, 100
+	var objects []checks.Object
+	for i := range hosts * services {
+		objects = append(objects, checks.Object{Host: fmt.Sprintf("h%04d", i/services), Service: fmt.Sprintf("s%03d", i%services)})
+	}
+	g := startGateway(t, icingaTable(realtest.StartIcinga(t, realtest.IcingaOptions{Objects: objects})))
+	g.states(hosts*services + hosts) // all are followed
+	g.changesAtOnce(hosts, services, 2, 0)
+}

@@ -254,8 +254,14 @@ func TestFourThousandServicesOfNagiosChangeAtOnce(t *testing.T) {
 	n := realtest.StartNagios(t, realtest.NagiosOptions{Hosts: hosts, Services: services, Config: []string{"log_passive_checks=0"}})
 	g := startGateway(t, feedTable(n))
 	waitFor(t, "Nagios's objects", func() bool { return strings.Contains(g.logged(), "following the core's states") })
+	g.changesAtOnce(hosts, services, 2, 0, 1)
+}
+
+// changesAtOnce publishes results of all services on hosts h0000 and so on, once for
+// each exit code, which must come out as events.
+func (g *gateway) changesAtOnce(hosts, services int, rounds ...int) {
+	g.t.Helper()
 	events := g.listen("checkbus/event/#")
-	rounds := []int{2, 0, 1}
 	for _, code := range rounds {
 		for h := range hosts {
 			var batch strings.Builder
@@ -266,7 +272,7 @@ func TestFourThousandServicesOfNagiosChangeAtOnce(t *testing.T) {
 		}
 	}
 	var seen []told
-	waitFor(t, "all events", func() bool {
+	waitFor(g.t, "all events", func() bool {
 		seen = events.all()
 		return len(seen) >= hosts*services*len(rounds)
 	})
@@ -274,12 +280,12 @@ func TestFourThousandServicesOfNagiosChangeAtOnce(t *testing.T) {
 	for i, e := range seen {
 		o := checks.Object{Host: e.Host, Service: e.Service}
 		if want := checks.State(rounds[times[o]%len(rounds)]).String(); e.State != want || e.Change != "state" || e.Seq != i+1 {
-			t.Fatalf("event %d is %+v, want %s and seq %d", i, e, want, i+1)
+			g.t.Fatalf("event %d is %+v, want %s and seq %d", i, e, want, i+1)
 		}
 		times[o]++
 	}
 	if len(times) != hosts*services || len(seen) != hosts*services*len(rounds) {
-		t.Errorf("%d events of %d services", len(seen), len(times))
+		g.t.Errorf("%d events of %d services", len(seen), len(times))
 	}
 	g.usedLittle()
 }

@@ -145,6 +145,50 @@ func TestACoreThatIsDownIsNotReadyAndTwoLines(t *testing.T) {
 	}
 }
 
+// A gateway that has lost a bridge or the outside broker is ready, and not well.
+func TestAnotherBrokerThatIsAwayIsDegraded(t *testing.T) {
+	t.Parallel()
+	addr := realtest.FreeAddr(t)
+	m := realtest.StartMosquitto(t)
+	g := startGateway(t, fmt.Sprintf("[web]\naddress = %q\n", addr)+bridgeTable(m.Addr, "a/# out 1")+subscribeTable(m))
+	healthy := func() bool {
+		_, text := g.get("/readyz")
+		return strings.Contains(text, `{"name":"bridge peer","ok":true,"optional":true},{"name":"outside broker","ok":true,"optional":true}`)
+	}
+	waitFor(t, "both to be connected", healthy)
+	code, out := g.status("-config", g.settings)
+	for _, want := range []string{", healthy, up ", "bridge    peer up, 0 sent, 0 received, 0 dropped, 0 queued\n", "subscribe up, 0 received, 0 held, "} {
+		if code != 0 || !strings.Contains(out, want) {
+			t.Errorf("exit code %d, lacks %q:\n%s", code, want, out)
+		}
+	}
+	m.Stop()
+	g.publish("a/x", "waits")
+	waitFor(t, "both to be missed", func() bool {
+		status, text := g.get("/readyz")
+		return status == http.StatusOK && strings.HasPrefix(text, `{"ready":true,`) && strings.Count(text, `"ok":false,"optional":true,"reason":"mqtt://`) == 2
+	})
+	code, out = g.status("-config", g.settings)
+	for _, want := range []string{
+		", DEGRADED, up ", "DEGRADED  bridge peer: mqtt://" + m.Addr, "DEGRADED  outside broker: mqtt://" + m.Addr, ": connection refused\n",
+		"bridge    peer DOWN, 0 sent, 0 received, 0 dropped, 1 queued\n", "subscribe DOWN, ", "another broker is not connected\n",
+	} {
+		if code != 3 || !strings.Contains(out, want) {
+			t.Errorf("exit code %d, lacks %q:\n%s", code, want, out)
+		}
+	}
+	var f figures
+	_, text := g.get("/api/status")
+	if err := json.Unmarshal([]byte(text), &f); err != nil || !f.Ready || f.Bridges[0].Up || f.Bridges[0].Queued != 1 || f.Bridges[0].Reason == "" || f.Subscribe.Up || f.Subscribe.Reason == "" {
+		t.Errorf("%v: %s", err, text)
+	}
+	m.Start()
+	waitFor(t, "both to be back", healthy)
+	if code, out := g.status("-config", g.settings); code != 0 || !strings.Contains(out, "healthy") {
+		t.Errorf("exit code %d:\n%s", code, out)
+	}
+}
+
 func TestAFullSpoolIsNotReady(t *testing.T) {
 	t.Parallel()
 	g := startGateway(t, "[spool]\nmax_size = \"1MiB\"\n[nagios]\ncommand_file = \""+filepath.Join(t.TempDir(), "none")+"\"\n")

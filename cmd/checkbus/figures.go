@@ -1,6 +1,7 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"io"
 	"maps"
@@ -37,8 +38,10 @@ type figures struct {
 		backlog
 		Limit int64 `json:"limit_bytes"`
 	} `json:"spool"`
-	Cores []coreFigures `json:"cores"`
-	MQTT  struct {
+	Cores     []coreFigures          `json:"cores"`
+	Bridges   []broker.BridgeStats   `json:"bridges"`
+	Subscribe *broker.SubscribeStats `json:"subscribe,omitempty"` // with an outside broker only
+	MQTT      struct {
 		Connected   int64 `json:"connected"`
 		Connections int64 `json:"connections"`
 		MessagesIn  int64 `json:"messages_received"`
@@ -72,11 +75,8 @@ func newBacklog(b spool.Backlog) backlog {
 	return shown
 }
 
-func newFigures(started time.Time, probes []web.Check, b bus.Stats, mqtt broker.Stats) figures {
-	f := figures{Version: version(), Started: started, Ready: true, Checks: probes, Cores: []coreFigures{}}
-	for _, c := range probes {
-		f.Ready = f.Ready && c.OK
-	}
+func newFigures(started time.Time, probes []web.Check, b bus.Stats, bridges []broker.BridgeStats, mqtt broker.Stats) figures {
+	f := figures{Version: version(), Started: started, Ready: web.Ready(probes), Checks: probes, Cores: []coreFigures{}, Bridges: bridges}
 	r := &f.Results
 	r.Received, r.Accepted, r.Rejected, r.Duplicate, r.Clamped = b.Received, b.Accepted, b.RejectedInAll(), b.Duplicate, b.Clamped
 	r.Causes = map[string]uint64{}
@@ -91,38 +91,72 @@ func newFigures(started time.Time, probes []web.Check, b bus.Stats, mqtt broker.
 	for _, c := range b.Cores {
 		f.Cores = append(f.Cores, coreFigures{c.Name, c.Up, c.Submitted, c.Retried, c.Rejected, newBacklog(c.Waiting)})
 	}
+	f.Subscribe = mqtt.Subscribe
 	m := &f.MQTT
 	m.Connected, m.Connections = mqtt.Connected, mqtt.Sockets
 	m.MessagesIn, m.MessagesOut, m.BytesIn, m.BytesOut = mqtt.MessagesIn, mqtt.MessagesOut, mqtt.BytesIn, mqtt.BytesOut
 	return f
 }
 
+var (
+	errNotReady = errors.New("the gateway is not ready")
+	errDegraded = errors.New("the gateway is ready, and another broker is not connected")
+)
+
+// health is nil when all is well.
+func (f figures) health() error {
+	switch {
+	case !f.Ready:
+		return errNotReady
+	case slices.ContainsFunc(f.Checks, func(c web.Check) bool { return !c.OK }):
+		return errDegraded
+	}
+	return nil
+}
+
 // write prints the figures for a person.
 func (f figures) write(out io.Writer, host string) error {
 	var b strings.Builder
 	health := "healthy"
-	if !f.Ready {
-		health = "NOT READY"
+	if f.health() != nil {
+		health = fault(f.Ready)
 	}
 	fmt.Fprintf(&b, "%s: checkbus %s, %s, up %v\n", host, printable(f.Version), health, time.Since(f.Started).Truncate(time.Second))
 	for _, c := range f.Checks {
 		if !c.OK {
-			fmt.Fprintf(&b, "%-10s%s\n", "NOT READY", printable(c.Name+": "+c.Reason))
+			fmt.Fprintf(&b, "%-10s%s\n", fault(c.Optional), printable(c.Name+": "+c.Reason))
 		}
 	}
 	fmt.Fprintf(&b, "%-10s%d received, %d accepted, %d rejected%s\n", "results", f.Results.Received, f.Results.Accepted, f.Results.Rejected, f.causes())
 	fmt.Fprintf(&b, "%-10s%s; %d told as events\n", "states", f.states(), f.Events)
 	fmt.Fprintf(&b, "%-10s%s, of %v\n", "spool", f.Spool.backlog, settings.Size(f.Spool.Limit))
 	for _, c := range f.Cores {
-		state := "up"
-		if !c.Up {
-			state = "DOWN"
-		}
-		fmt.Fprintf(&b, "%-10s%s, %d submitted, %d retried, %d rejected, %s\n", printable(c.Name), state, c.Submitted, c.Retried, c.Rejected, c.Waiting)
+		fmt.Fprintf(&b, "%-10s%s, %d submitted, %d retried, %d rejected, %s\n", printable(c.Name), upOrDown(c.Up), c.Submitted, c.Retried, c.Rejected, c.Waiting)
+	}
+	for _, s := range f.Bridges {
+		fmt.Fprintf(&b, "%-10s%s %s, %d sent, %d received, %d dropped, %d queued\n", "bridge", printable(s.Name), upOrDown(s.Up), s.Sent, s.Received, s.Dropped, s.Queued)
+	}
+	if s := f.Subscribe; s != nil {
+		fmt.Fprintf(&b, "%-10s%s, %d received, %d held, %d published, %d dropped, %d waiting\n", "subscribe", upOrDown(s.Up), s.Received, s.Held, s.Published, s.Dropped, s.Waiting)
 	}
 	fmt.Fprintf(&b, "%-10s%d connected, %d messages in, %d out\n", "clients", f.MQTT.Connected, f.MQTT.MessagesIn, f.MQTT.MessagesOut)
 	_, err := io.WriteString(out, b.String())
 	return err
+}
+
+// fault says what a gateway is that is not well, ready or not.
+func fault(ready bool) string {
+	if ready {
+		return "DEGRADED"
+	}
+	return "NOT READY"
+}
+
+func upOrDown(up bool) string {
+	if up {
+		return "up"
+	}
+	return "DOWN"
 }
 
 // causes lists why results were rejected.

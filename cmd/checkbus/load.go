@@ -67,8 +67,8 @@ func (f *settingsFile) table(keys map[string]toml.Primitive, into reflect.Value,
 
 // unknownKey names the alternative to what Mosquitto has and Go has not.
 func unknownKey(name string) error {
-	if strings.HasPrefix(name, "psk") {
-		return errors.New("unknown key: there are no pre-shared keys; use client certificates (client_ca, identity)")
+	if strings.Contains(name, "psk") {
+		return errors.New("unknown key: there are no pre-shared keys; use client certificates (client_ca, identity; in a bridge cert, key)")
 	}
 	return errors.New("unknown key")
 }

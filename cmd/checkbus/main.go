@@ -32,7 +32,7 @@ tracks states and publishes their changes, with no core behind it. Publish:
 
     mosquitto_pub -t nagios/web1/disk -m '{"exit_code": 2, "reason": "disk full"}'
 
-Exit codes: 0 done, 1 failed, 2 wrong usage.
+Exit codes: 0 done, 1 failed, 2 wrong usage; of status also 3, see its -help.
 `
 
 // errUsage is a command line that cannot be meant; its text is told already.
@@ -53,6 +53,9 @@ func exitCode(err error, w io.Writer) int {
 		return 2
 	}
 	fmt.Fprintln(w, "checkbus:", err)
+	if errors.Is(err, errDegraded) {
+		return 3
+	}
 	return 1
 }
 

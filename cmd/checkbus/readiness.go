@@ -49,6 +49,12 @@ func (r *readiness) Checks() []web.Check {
 		}
 		r.checks = append(r.checks, check("core "+core.Name, err))
 	}
+	for _, b := range r.broker.Bridges() {
+		r.checks = append(r.checks, web.Check{Name: "bridge " + b.Name, OK: b.Up, Optional: true, Reason: b.Reason})
+	}
+	if outside := r.broker.Stats().Subscribe; outside != nil {
+		r.checks = append(r.checks, web.Check{Name: "outside broker", OK: outside.Up, Optional: true, Reason: outside.Reason})
+	}
 	r.seen = time.Now()
 	return r.checks
 }

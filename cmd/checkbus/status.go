@@ -24,12 +24,10 @@ const statusTimeout = 10 * time.Second
 // mostStatus is the largest answer that is read, in bytes.
 const mostStatus = 1 << 20
 
-var errNotReady = errors.New("the gateway is not ready")
-
 // runStatus shows the running gateway at a glance. It fails when the gateway
-// cannot be reached or is not ready.
+// cannot be reached, is not ready or is degraded.
 func runStatus(ctx context.Context, args []string, out, log io.Writer) error {
-	flags := newFlags("status", "Shows the running gateway at a glance, and fails when it is not ready.", log)
+	flags := newFlags("status", "Shows the running gateway at a glance. Exits 1 when it is not ready or does not answer, 3 when it is degraded:\na bridge or the outside broker is down.", log)
 	config := flags.String("config", "", "settings `file` of the gateway, which say where its web server is")
 	address := flags.String("address", "", "`where` the web server is, instead: host:port, or an http:// or https:// URL")
 	user := flags.String("user", "", "log in as this `user`")
@@ -71,7 +69,7 @@ func runStatus(ctx context.Context, args []string, out, log io.Writer) error {
 	}
 	text, err := fetch(client, request)
 	if err != nil {
-		return err
+		return explain(ctx, base, err)
 	}
 	var f figures
 	if err := json.Unmarshal(text, &f); err != nil {
@@ -82,10 +80,10 @@ func runStatus(ctx context.Context, args []string, out, log io.Writer) error {
 	} else {
 		err = f.write(out, base.Host)
 	}
-	if err == nil && !f.Ready {
-		err = errNotReady
+	if err != nil {
+		return err
 	}
-	return err
+	return f.health()
 }
 
 // statusURL is where a gateway is: at address, secure says how where that does
@@ -163,8 +161,12 @@ func fetch(client *http.Client, request *http.Request) ([]byte, error) {
 	if err != nil {
 		return nil, fmt.Errorf("ask %s: %w", request.URL, err)
 	}
-	if response.StatusCode != http.StatusOK {
+	switch response.StatusCode {
+	case http.StatusOK:
+		return text, nil
+	case http.StatusNotFound:
+		return nil, fmt.Errorf("%s: %s: no gateway's web server, see web.address", request.URL, response.Status)
+	default:
 		return nil, fmt.Errorf("%s: %s: %s", request.URL, response.Status, printable(strings.TrimSpace(string(text[:min(len(text), 200)]))))
 	}
-	return text, nil
 }

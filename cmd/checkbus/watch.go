@@ -6,6 +6,7 @@ import (
 	"flag"
 	"fmt"
 	"io"
+	"net/url"
 	"os"
 	"strings"
 
@@ -57,11 +58,17 @@ func runWatch(ctx context.Context, args []string, out, log io.Writer) error {
 		fmt.Fprintf(log, "checkbus watch: connection lost (%s), trying again\n", printable(err.Error()))
 	}
 	f.Back = func() { fmt.Fprintln(log, "checkbus watch: connected again") }
-	err = f.Run(watching)
-	if err == nil && ctx.Err() == nil {
-		err = context.Cause(watching)
+	if err := f.Run(watching); err != nil {
+		u, wrong := url.Parse(where)
+		if wrong != nil {
+			return err
+		}
+		return explain(ctx, u, err)
 	}
-	return err
+	if ctx.Err() != nil {
+		return nil
+	}
+	return context.Cause(watching)
 }
 
 // watchAddress is the URL to connect to: what was said, or else the first
@@ -72,11 +79,11 @@ func watchAddress(config, address string, said, secure bool) (string, error) {
 		if err != nil {
 			return "", err
 		}
-		url := s.Listener[0].URL()
-		if url == "" {
+		where := s.Listener[0].URL()
+		if where == "" {
 			return "", errors.New("watch: the first listener does not say where it can be reached: set -address")
 		}
-		return url, nil
+		return where, nil
 	}
 	switch {
 	case strings.Contains(address, "://"), strings.HasPrefix(address, "unix:"):

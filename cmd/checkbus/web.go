@@ -43,7 +43,7 @@ func (c console) server() *web.Server {
 		Ready:   ready.Checks,
 		API: map[string]func(string, url.Values) (any, error){
 			"status": func(string, url.Values) (any, error) {
-				return newFigures(started, ready.Checks(), c.bus.Stats(), c.broker.Stats()), nil
+				return newFigures(started, ready.Checks(), c.bus.Stats(), c.broker.Bridges(), c.broker.Stats()), nil
 			},
 			"clients":  c.clients,
 			"rejected": c.rejected,

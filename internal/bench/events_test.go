@@ -11,37 +11,27 @@ import (
 	"checkbus/internal/realtest"
 )
 
-// An eventCore is what says what objects are: a core, or the gateway itself.
-type eventCore struct {
-	settings        string
-	hosts, services int
-}
-
-// eventCores start what BenchmarkEventLatency and BenchmarkEventsAtOnce compare.
-var eventCores = map[string]func(*testing.B) eventCore{
-	"none": func(*testing.B) eventCore { return eventCore{hosts: hosts, services: services} },
-	"nagios": func(b *testing.B) eventCore {
-		n := realtest.StartNagios(b, realtest.NagiosOptions{Hosts: hosts, Services: services})
-		return eventCore{nagiosSettings(n), hosts, services}
+// eventCores start cores with 4,000 services, and return the settings of a gateway
+// that has them; "none" is the gateway itself.
+var eventCores = map[string]func(*testing.B) string{
+	"none": func(*testing.B) string { return "" },
+	"nagios": func(b *testing.B) string {
+		return nagiosSettings(realtest.StartNagios(b, realtest.NagiosOptions{Hosts: hosts, Services: services}))
 	},
-	"icinga": func(b *testing.B) eventCore {
-		return eventCore{icingaSettings(startIcinga(b)), icingaHosts, icingaServices}
-	},
+	"icinga": func(b *testing.B) string { return icingaSettings(startIcinga(b, hosts, services)) },
 }
 
 // An eventWay is a gateway, a client that publishes results, and one that gets
 // the events.
 type eventWay struct {
-	eventCore
 	publisher, subscriber *mqtttest.Client
 }
 
-func startEvents(b *testing.B, core string) eventWay {
+// startEvents returns when the first events are there.
+func startEvents(b *testing.B, settings string) eventWay {
 	b.Helper()
-	c := eventCores[core](b)
-	g := startGateway(b, c.settings)
+	g := startGateway(b, settings)
 	w := eventWay{
-		eventCore:  c,
 		publisher:  mqtttest.Connect(b, g.addr, mqtttest.Options{ID: "publisher"}),
 		subscriber: mqtttest.Connect(b, g.addr, mqtttest.Options{ID: "subscriber"}),
 	}
@@ -56,10 +46,10 @@ func startEvents(b *testing.B, core string) eventWay {
 // result is the i-th result, which is another state than the one of its object
 // before, and says when it was published.
 func (w eventWay) result(i int) mqtttest.Message {
-	services := w.hosts * w.services
+	const all = hosts * services
 	return mqtttest.Message{
-		Topic:   fmt.Sprintf("nagios/h%04d/s%03d", i%services/w.services, i%w.services),
-		Payload: fmt.Sprintf(`{"exit_code":%d,"reason":"at %d"}`, 2*((i/services+1)%2), time.Now().UnixNano()),
+		Topic:   fmt.Sprintf("nagios/h%04d/s%03d", i%all/services, i%services),
+		Payload: fmt.Sprintf(`{"exit_code":%d,"reason":"at %d"}`, 2*((i/all+1)%2), time.Now().UnixNano()),
 		QoS:     1,
 		ID:      uint16(1 + i%60000),
 	}
@@ -89,7 +79,7 @@ func BenchmarkEventLatency(b *testing.B) {
 	for _, core := range []string{"none", "nagios", "icinga"} {
 		for rate, n := range map[int]int{10: 100, 1000: 5000} {
 			b.Run(fmt.Sprintf("core=%s/rate=%d", core, rate), func(b *testing.B) {
-				w := startEvents(b, core)
+				w := startEvents(b, eventCores[core](b))
 				done := make(chan struct{})
 				go func() {
 					defer close(done)
@@ -109,13 +99,13 @@ func BenchmarkEventLatency(b *testing.B) {
 	}
 }
 
-// BenchmarkEventsAtOnce: 4,000 services, or as many as there are, change in one
-// moment. The figures are times until their events are out.
+// BenchmarkEventsAtOnce: 4,000 services change in one moment. The figures are
+// times until their events are out.
 func BenchmarkEventsAtOnce(b *testing.B) {
 	for _, core := range []string{"none", "nagios", "icinga"} {
 		b.Run("core="+core, func(b *testing.B) {
-			w := startEvents(b, core)
-			n := w.hosts * w.services
+			w := startEvents(b, eventCores[core](b))
+			const n = hosts * services
 			var messages []mqtttest.Message
 			for i := range n {
 				messages = append(messages, w.result(i))
@@ -127,6 +117,36 @@ func BenchmarkEventsAtOnce(b *testing.B) {
 			b.ReportMetric(float64(h.Max().Microseconds())/1000, "last-ms")
 		})
 	}
+}
+
+// followTime is how long BenchmarkFollow looks at a core.
+const followTime = 10 * time.Second
+
+// BenchmarkFollow: what it costs a core with 4,000 services that a gateway follows
+// it while nothing happens, in hundredths of a processor. Nagios has to write its
+// status file each second for that, which it is compared without.
+func BenchmarkFollow(b *testing.B) {
+	share := func(pid int) float64 {
+		m := newMeter(pid)
+		time.Sleep(followTime)
+		return 100 * m.spent().Seconds() / followTime.Seconds()
+	}
+	b.Run("core=nagios", func(b *testing.B) {
+		alone := realtest.StartNagios(b, realtest.NagiosOptions{Hosts: hosts, Services: services, Config: []string{"status_update_interval=3600"}})
+		before := share(alone.PID())
+		alone.Stop()
+		n := realtest.StartNagios(b, realtest.NagiosOptions{Hosts: hosts, Services: services})
+		startEvents(b, nagiosSettings(n))
+		b.ReportMetric(0, "ns/op")
+		b.ReportMetric(share(n.PID())-before, "%core")
+	})
+	b.Run("core=icinga", func(b *testing.B) {
+		ic := startIcinga(b, hosts, services)
+		before := share(ic.PID())
+		startEvents(b, icingaSettings(ic))
+		b.ReportMetric(0, "ns/op")
+		b.ReportMetric(share(ic.PID())-before, "%core")
+	})
 }
 
 func reportQuantiles(b *testing.B, h *loadgen.Histogram) {

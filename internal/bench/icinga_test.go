@@ -28,11 +28,11 @@ const (
 	icingaConnections           = 8
 )
 
-func startIcinga(b *testing.B) *realtest.Icinga {
+func startIcinga(b *testing.B, hosts, services int) *realtest.Icinga {
 	b.Helper()
 	var objects []checks.Object
-	for i := range icingaObjects {
-		objects = append(objects, icingaObject(i))
+	for i := range hosts * services {
+		objects = append(objects, checks.Object{Host: fmt.Sprintf("h%04d", i/services), Service: fmt.Sprintf("s%03d", i%services)})
 	}
 	return realtest.StartIcinga(b, realtest.IcingaOptions{Objects: objects})
 }
@@ -73,7 +73,7 @@ func awaitIcinga(b *testing.B, ic *realtest.Icinga, count int) {
 func BenchmarkIcinga(b *testing.B) {
 	const count = 20_000
 	b.Run("pipeline=checkbus", func(b *testing.B) {
-		ic := startIcinga(b)
+		ic := startIcinga(b, icingaHosts, icingaServices)
 		g := startGateway(b, icingaSettings(ic))
 		load := loadgen.Load{Addr: g.addr, QoS: 1, Connections: 1, Window: 100, Hosts: icingaHosts, Services: icingaServices, Count: count}
 		own := newMeter(g.pid)
@@ -86,7 +86,7 @@ func BenchmarkIcinga(b *testing.B) {
 		own.report(b, count, "gateway-cpu-us/result")
 	})
 	b.Run("pipeline=bare", func(b *testing.B) {
-		ic := startIcinga(b)
+		ic := startIcinga(b, icingaHosts, icingaServices)
 		client := icingaClient(b, ic)
 		begin := time.Now()
 		var g errgroup.Group
@@ -175,7 +175,7 @@ func (c *bareClient) do(method, path string, body []byte) (answer []byte, err er
 // BenchmarkIcingaLatency: from the publish until a query shows the result, ten
 // times a second.
 func BenchmarkIcingaLatency(b *testing.B) {
-	ic := startIcinga(b)
+	ic := startIcinga(b, icingaHosts, icingaServices)
 	g := startGateway(b, icingaSettings(ic))
 	client := icingaClient(b, ic)
 	client.http.Transport.(*http.Transport).DialContext = quickack.Dial(&net.Dialer{})

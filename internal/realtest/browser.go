@@ -10,7 +10,6 @@ import (
 	"strings"
 	"syscall"
 	"testing"
-	"time"
 )
 
 // OpenPage shows the page at url in a browser without a screen until the test
@@ -41,7 +40,7 @@ func OpenPage(t testing.TB, url string, certFiles ...string) {
 		_ = syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL) // it may have ended by itself
 		_ = cmd.Wait()
 		// Its other processes are not waited for, and may still write.
-		Eventually(t, 10*time.Second, "the browser's profile to go", func() bool { return os.RemoveAll(profile) == nil })
+		Eventually(t, patience, "the browser's profile to go", func() bool { return os.RemoveAll(profile) == nil })
 	})
 }
 

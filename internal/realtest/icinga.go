@@ -209,6 +209,9 @@ func (ic *Icinga) Start() {
 	ic.WaitReady()
 }
 
+// PID returns the process identifier of the running supervisor.
+func (ic *Icinga) PID() int { return ic.running.pid }
+
 // WaitReady waits until the API answers.
 func (ic *Icinga) WaitReady() {
 	ic.t.Helper()

@@ -1,13 +1,14 @@
 package realtest
 
 import (
-	"bytes"
+	"bufio"
 	"fmt"
 	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"sync"
 	"syscall"
 	"testing"
 	"time"
@@ -41,14 +42,17 @@ func StartMosquitto(t testing.TB, config ...string) *Mosquitto {
 	return nil
 }
 
-// Stop ends it as systemd does, where it runs.
+// Stop ends it as systemd does, where it runs. A signal that comes just before its
+// main loop is lost.
 func (m *Mosquitto) Stop() {
-	if m.cmd == nil {
-		return
+	for m.cmd != nil {
+		_ = m.cmd.Process.Signal(syscall.SIGTERM) // it may have ended by itself
+		select {
+		case <-m.exited:
+			m.cmd = nil
+		case <-time.After(time.Second):
+		}
 	}
-	_ = m.cmd.Process.Signal(syscall.SIGTERM) // it may have ended by itself
-	<-m.exited
-	m.cmd = nil
 }
 
 // Start starts it again, where it was.
@@ -69,35 +73,35 @@ func (m *Mosquitto) launch() bool {
 	if err := os.WriteFile(m.file, []byte(text), 0o644); err != nil {
 		m.t.Fatal(err)
 	}
-	var output bytes.Buffer
 	cmd := exec.Command(Need(m.t, "mosquitto"), "-c", m.file)
-	cmd.Stdout, cmd.Stderr = &output, &output
+	stderr, err := cmd.StderrPipe()
+	if err != nil {
+		m.t.Fatal(err)
+	}
 	if err := cmd.Start(); err != nil {
 		m.t.Fatal(err)
 	}
-	exited := make(chan struct{})
+	var log strings.Builder
+	running, exited := make(chan struct{}), make(chan struct{})
 	go func() {
+		defer close(exited)
+		began := sync.OnceFunc(func() { close(running) })
+		for lines := bufio.NewScanner(stderr); lines.Scan(); {
+			fmt.Fprintln(&log, lines.Text())
+			if strings.HasSuffix(lines.Text(), " running") { // all its listeners are there
+				began()
+			}
+		}
 		_ = cmd.Wait() // how it ended says nothing: tests end it
-		close(exited)
 	}()
-	for {
-		conn, err := net.Dial("tcp", m.Addr)
-		select {
-		case <-exited:
-			if err == nil {
-				conn.Close() // it was somebody else who answered
-			}
-			if !strings.Contains(output.String(), "Address already in use") {
-				m.t.Fatalf("mosquitto ended at once:\n%s", output.String())
-			}
-			return false
-		default:
+	select {
+	case <-running:
+		m.PID, m.cmd, m.exited = cmd.Process.Pid, cmd, exited
+		return true
+	case <-exited:
+		if !strings.Contains(log.String(), "Address already in use") {
+			m.t.Fatalf("mosquitto ended at once:\n%s", log.String())
 		}
-		if err == nil {
-			conn.Close()
-			m.PID, m.cmd, m.exited = cmd.Process.Pid, cmd, exited
-			return true
-		}
-		time.Sleep(5 * time.Millisecond)
+		return false
 	}
 }

@@ -3,11 +3,13 @@
 package realtest
 
 import (
+	"errors"
 	"fmt"
 	"math/rand/v2"
 	"net"
 	"os"
 	"os/exec"
+	"sync"
 	"sync/atomic"
 	"testing"
 )
@@ -36,12 +38,17 @@ func missing(t testing.TB, what string) {
 }
 
 // FreeAddr returns a loopback address that nothing listened on a moment ago. It
-// is none that connections are given (ip(7), ip_local_port_range), and none that
-// this process got before.
+// is none that connections are given (ip(7), ip_local_port_range), nor that
+// another process with this package gets meanwhile, nor one of the last that
+// this process got.
 func FreeAddr(t testing.TB) string {
 	t.Helper()
-	for range ports {
-		addr := fmt.Sprintf("127.0.0.1:%d", firstPort+(offset+given.Add(1))%ports)
+	block, err := ownBlock()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for range blockPorts {
+		addr := loopback(block.first + 1 + int(block.given.Add(1)%(blockPorts-1)))
 		if l, err := net.Listen("tcp", addr); err == nil {
 			if err := l.Close(); err != nil {
 				t.Fatal(err)
@@ -49,17 +56,35 @@ func FreeAddr(t testing.TB) string {
 			return addr
 		}
 	}
-	t.Fatalf("no port from %d to %d is free", firstPort, firstPort+ports-1)
+	t.Fatalf("no port from %d to %d is free", block.first+1, block.first+blockPorts-1)
 	return ""
 }
 
-// The ports that FreeAddr returns, in turn.
+func loopback(port int) string { return fmt.Sprint("127.0.0.1:", port) }
+
+// The ports that FreeAddr returns: each process, as tests of other packages run
+// at the same time, has a block of them.
 const (
-	firstPort = 20000
-	ports     = 12000
+	firstPort  = 20000
+	blocks     = 40
+	blockPorts = 300
 )
 
-var (
-	offset = rand.Uint32N(ports) // tests of other packages run at the same time
-	given  atomic.Uint32
-)
+// A portBlock belongs to the process that listens on its first port.
+type portBlock struct {
+	net.Listener
+	first int
+	given atomic.Uint32
+}
+
+// ownBlock is this process's, until it ends.
+var ownBlock = sync.OnceValues(func() (*portBlock, error) {
+	begin := rand.IntN(blocks)
+	for i := range blocks {
+		first := firstPort + (begin+i)%blocks*blockPorts
+		if l, err := net.Listen("tcp", loopback(first)); err == nil {
+			return &portBlock{Listener: l, first: first}, nil
+		}
+	}
+	return nil, errors.New("other processes have all ports for tests")
+})

@@ -89,16 +89,14 @@ type Readiness struct {
 	Checks []Check `json:"checks"`
 }
 
-// readyz answers 200 when all checks hold, and else 503.
+// readyz answers 200 when the gateway is ready, and else 503.
 func (s *Server) readyz(w http.ResponseWriter, _ *http.Request, _ string) {
 	checks := s.Ready()
-	status := http.StatusOK
-	for _, c := range checks {
-		if !c.OK {
-			status = http.StatusServiceUnavailable
-		}
+	ready, status := Ready(checks), http.StatusOK
+	if !ready {
+		status = http.StatusServiceUnavailable
 	}
-	answer(w, status, Readiness{status == http.StatusOK, checks})
+	answer(w, status, Readiness{ready, checks})
 }
 
 func answer(w http.ResponseWriter, status int, value any) {

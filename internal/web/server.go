@@ -13,6 +13,7 @@ import (
 	"net/http"
 	"net/netip"
 	"net/url"
+	"slices"
 	"sync"
 	"time"
 
@@ -41,11 +42,17 @@ type Users interface {
 	PasswordStamp(user string) string
 }
 
-// A Check is something that must hold for the gateway to be ready.
+// A Check is something that must hold for the gateway to be healthy.
 type Check struct {
-	Name   string `json:"name"`
-	OK     bool   `json:"ok"`
-	Reason string `json:"reason,omitempty"` // why it does not hold
+	Name     string `json:"name"`
+	OK       bool   `json:"ok"`
+	Optional bool   `json:"optional,omitempty"` // the gateway is ready without it
+	Reason   string `json:"reason,omitempty"`   // why it does not hold
+}
+
+// Ready reports whether all checks hold that must for the gateway to be ready.
+func Ready(checks []Check) bool {
+	return !slices.ContainsFunc(checks, func(c Check) bool { return !c.OK && !c.Optional })
 }
 
 // Options are what a Server shows, and to whom. A user is who logged in, or ""

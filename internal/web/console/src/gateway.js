@@ -29,6 +29,13 @@ function fillTable(table, rows) {
 	})
 }
 
+// fillPeers makes a table's rows those of what the gateway is connected to: a name,
+// whether it is up, and further texts.
+function fillPeers(table, rows) {
+	fillTable(table, rows.map(([name, up, ...texts]) => [name, up ? 'up' : 'DOWN', ...texts]))
+	rows.forEach(([, up], i) => (table.tBodies[0].rows[i].cells[1].className = up ? 'good' : 'bad'))
+}
+
 export class Gateway {
 	constructor() {
 		this.charts = {
@@ -76,18 +83,20 @@ export class Gateway {
 
 	draw(f) {
 		const faults = f.checks.filter((c) => !c.ok)
-		const badge = byId('gateway-badge')
-		badge.hidden = faults.length === 0
-		setText(badge, String(faults.length))
-		byId('unready').hidden = f.ready
-		setText(byId('unready'), f.ready ? '' : `Not ready. ${faults.map((c) => `${c.name}: ${c.reason}`).join('. ')}.`)
-		byId('health').replaceChildren(element('span', { class: 'pill', 'data-state': f.ready ? 'OK' : 'CRITICAL' }, f.ready ? 'Ready' : 'Not ready'),
+		const [health, state] = faults.length === 0 ? ['Ready', 'OK'] : f.ready ? ['Degraded', 'WARNING'] : ['Not ready', 'CRITICAL']
+		for (const [id, text] of [['gateway-badge', String(faults.length)], ['unready', `${health}. ${faults.map((c) => `${c.name}: ${c.reason}`).join('. ')}.`]]) {
+			const e = byId(id)
+			e.hidden = faults.length === 0
+			e.dataset.state = state
+			setText(e, e.hidden ? '' : text)
+		}
+		byId('health').replaceChildren(element('span', { class: 'pill', 'data-state': state }, health),
 			` checkbus ${f.version}, up ${span((Date.now() - Date.parse(f.started)) / 1000)}`)
-		fillTable(byId('cores'), f.cores.map((c) => [c.name, c.up ? 'up' : 'DOWN', number(c.submitted), number(c.retried),
+		fillPeers(byId('cores'), f.cores.map((c) => [c.name, c.up, number(c.submitted), number(c.retried),
 			number(c.rejected), number(c.waiting.records), c.waiting.records ? span(c.waiting.oldest_seconds) : 'none']))
-		f.cores.forEach((c, i) => (byId('cores').tBodies[0].rows[i].cells[1].className = c.up ? 'good' : 'bad'))
 		byId('cores').hidden = f.cores.length === 0
 		byId('cores-empty').hidden = f.cores.length > 0
+		this.brokers(f.bridges, f.subscribe)
 		this.facts([
 			['Waiting', f.spool.records ? `${number(f.spool.records)} results, the oldest for ${span(f.spool.oldest_seconds)}` : 'none'],
 			['Spool', `${bytes(f.spool.bytes)} of ${bytes(f.spool.limit_bytes)}`],
@@ -99,6 +108,13 @@ export class Gateway {
 			['From the future', number(f.results.clamped)],
 			['Events published', number(f.events)],
 		])
+	}
+
+	brokers(bridges, outside) {
+		const rows = bridges.map((b) => [`bridge ${b.name}`, b.up, b.sent, b.received, b.dropped, b.queued])
+		if (outside) rows.push(['outside broker', outside.up, outside.published, outside.received, outside.dropped, outside.waiting])
+		fillPeers(byId('brokers').querySelector('table'), rows.map(([name, up, ...counts]) => [name, up, ...counts.map(number)]))
+		byId('brokers').hidden = rows.length === 0
 	}
 
 	facts(list) {
