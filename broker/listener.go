@@ -131,12 +131,7 @@ func (l Listener) validate() []error {
 }
 
 // inListener names the listener that err, which begins with a key, is about.
-func inListener(i int, err error) error {
-	if err == nil {
-		return nil
-	}
-	return fmt.Errorf("listener[%d].%w", i, err)
-}
+func inListener(i int, err error) error { return listen.In(fmt.Sprintf("listener[%d]", i), err) }
 
 // isLocal reports whether only clients on this machine reach the listener.
 func (l Listener) isLocal() bool { return !l.ProxyProtocol && listen.IsLocal(l.Address) }

@@ -91,6 +91,22 @@ func (r Remote) validate() []error {
 // with its key.
 func (r Remote) check() []error {
 	var errs []error
+	for _, f := range []struct{ key, path string }{
+		{"password_file", r.PasswordFile},
+		{"ca", r.CA},
+		{"cert", r.Cert},
+		{"key", r.Key},
+	} {
+		if f.path == "" {
+			continue
+		}
+		if _, err := os.ReadFile(f.path); err != nil {
+			errs = append(errs, fmt.Errorf("%s: %w", f.key, err))
+		}
+	}
+	if len(errs) > 0 {
+		return errs
+	}
 	if _, err := r.password(); err != nil {
 		errs = append(errs, err)
 	}

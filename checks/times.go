@@ -31,8 +31,8 @@ func (g given) time() (time.Time, error) {
 	switch {
 	case err != nil:
 		return time.Time{}, fmt.Errorf("%s is neither Unix seconds nor RFC 3339", g.value)
-	case t.Year() < 1970 || t.Year() > 9999:
-		return time.Time{}, fmt.Errorf("%s is not between the years 1970 and 9999", g.value)
+	case t.Year() < 1970:
+		return time.Time{}, fmt.Errorf("%s is before 1970", g.value)
 	}
 	return t, nil
 }
@@ -48,24 +48,26 @@ func parseRFC3339(s string) (time.Time, error) {
 	return t.UTC(), err
 }
 
+// maxUnix is far in the future, in Unix seconds; it stands for all that is
+// further.
+const maxUnix = 1e12
+
 // parseUnix reads seconds to the nanosecond; those with an exponent as exactly
-// as a float64 allows. What no time can hold is the zero time.
+// as a float64 allows. What is before 1970 is the zero time.
 func parseUnix(s string) (time.Time, error) {
+	if s[0] == '-' {
+		return time.Time{}, nil
+	}
 	if strings.ContainsAny(s, "eE") {
-		f, err := strconv.ParseFloat(s, 64)
-		if err != nil || f < 0 || f > 1e12 {
-			return time.Time{}, nil
-		}
-		return time.UnixMicro(int64(f * 1e6)).UTC(), nil
+		f, _ := strconv.ParseFloat(s, 64) // +Inf when it overflows
+		return time.UnixMicro(int64(min(f, maxUnix) * 1e6)).UTC(), nil
 	}
 	whole, fraction, _ := strings.Cut(s, ".")
 	if whole == "" {
 		whole = "0"
 	}
-	seconds, err := strconv.ParseInt(whole, 10, 64)
-	if err != nil || s[0] == '-' || seconds > 1e12 {
-		return time.Time{}, nil
-	}
+	seconds, _ := strconv.ParseInt(whole, 10, 64) // the largest when it overflows
+	seconds = min(seconds, maxUnix)
 	var nanos int64
 	for i := range 9 {
 		nanos *= 10

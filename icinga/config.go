@@ -100,9 +100,7 @@ func (c Config) validateAccount() []error {
 	case password && certificate:
 		errs = append(errs, errors.New("icinga.username: give a password or a client certificate, not both"))
 	case certificate:
-		if _, err := c.certificate(); err != nil {
-			errs = append(errs, fmt.Errorf("icinga.client_cert: %w", err))
-		}
+		errs = append(errs, c.validateCertificate()...)
 	case !password:
 		errs = append(errs, errors.New("icinga.username: required, with icinga.password_file, or else icinga.client_cert and icinga.client_key"))
 	default:
@@ -112,6 +110,25 @@ func (c Config) validateAccount() []error {
 		if _, err := c.password(); err != nil {
 			errs = append(errs, fmt.Errorf("icinga.password_file: %w", err))
 		}
+	}
+	return errs
+}
+
+func (c Config) validateCertificate() []error {
+	var errs []error
+	for _, f := range []struct{ key, path string }{{"client_cert", c.ClientCert}, {"client_key", c.ClientKey}} {
+		if f.path == "" {
+			continue
+		}
+		if _, err := os.ReadFile(f.path); err != nil {
+			errs = append(errs, fmt.Errorf("icinga.%s: %w", f.key, err))
+		}
+	}
+	if len(errs) > 0 {
+		return errs
+	}
+	if _, err := c.certificate(); err != nil {
+		errs = append(errs, fmt.Errorf("icinga.client_cert: %w", err))
 	}
 	return errs
 }

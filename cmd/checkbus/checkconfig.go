@@ -1,7 +1,6 @@
 package main
 
 import (
-	"errors"
 	"fmt"
 	"io"
 	"strings"
@@ -33,7 +32,6 @@ func runCheckConfig(args []string, out, log io.Writer) error {
 	if s.Subscribe != nil {
 		fmt.Fprintf(out, "subscribe %s\n", s.Subscribe.Describe(s.Results.Root))
 	}
-	errs := []error{s.broker().Check(), s.Web.Check()}
 	if s.Nagios != nil {
 		way := "plain command lines"
 		if s.Nagios.BatchDir != "" {
@@ -43,7 +41,6 @@ func runCheckConfig(args []string, out, log io.Writer) error {
 			way += ", state changes from " + s.Nagios.LogFile
 		}
 		fmt.Fprintf(out, "nagios    %s, %s\n", s.Nagios.CommandFile, way)
-		errs = append(errs, s.Nagios.Check())
 	}
 	if s.Icinga != nil {
 		fmt.Fprintf(out, "icinga    %s, %d connections\n", strings.Join(s.Icinga.URL, ", "), s.Icinga.Connections)
@@ -51,5 +48,5 @@ func runCheckConfig(args []string, out, log io.Writer) error {
 	if len(s.cores()) == 0 {
 		fmt.Fprintln(out, "no core: states are tracked and published, and handed to none")
 	}
-	return errors.Join(errs...)
+	return s.mistakes(nil)
 }

@@ -15,22 +15,28 @@ import (
 // A settingsFile reads a TOML file over the defaults in a struct, strictly, and
 // collects every mistake with the line where it stands.
 type settingsFile struct {
-	path string
-	text string
-	meta toml.MetaData
-	errs []error
+	path     string
+	text     string
+	meta     toml.MetaData
+	set      map[string]bool // the keys that the file sets
+	mistaken map[string]bool // the keys that errs are about
+	errs     []error
+}
+
+func newSettingsFile(path, text string) *settingsFile {
+	return &settingsFile{path: path, text: text, set: map[string]bool{}, mistaken: map[string]bool{}}
 }
 
 // load reads path into cfg, a pointer to a struct with toml tags. Where the
 // file has a table, its keys replace the defaults one by one; where it has an
-// array of tables, the array is the file's own. It returns the keys that the
-// file sets, and all errors at once.
-func load(path string, cfg any) (map[string]bool, error) {
+// array of tables, the array is the file's own. The error says that nothing can
+// be read; every other mistake is in the errs of the file.
+func load(path string, cfg any) (*settingsFile, error) {
 	text, err := os.ReadFile(path)
 	if err != nil {
 		return nil, err
 	}
-	f := settingsFile{path: path, text: string(text)}
+	f := newSettingsFile(path, string(text))
 	var top map[string]toml.Primitive
 	f.meta, err = toml.Decode(f.text, &top)
 	if syntax := (toml.ParseError{}); errors.As(err, &syntax) {
@@ -40,11 +46,10 @@ func load(path string, cfg any) (map[string]bool, error) {
 		return nil, fmt.Errorf("%s: %w", path, err)
 	}
 	f.table(top, reflect.ValueOf(cfg).Elem(), nil)
-	set := make(map[string]bool)
 	for _, key := range f.meta.Keys() {
-		set[key.String()] = true
+		f.set[key.String()] = true
 	}
-	return set, errors.Join(f.errs...)
+	return f, nil
 }
 
 // table assigns each key of a table to the field that has it as its tag.
@@ -107,18 +112,24 @@ func reason(err error) error {
 	if m := incompatible.FindStringSubmatch(text); m != nil {
 		text = fmt.Sprintf("must be %s, not %s", kindName(m[2]), kindName(m[1]))
 	}
+	text = level.ReplaceAllString(text, "$1 is none of debug, info, warn and error")
 	return errors.New(text)
 }
 
 var (
 	place        = regexp.MustCompile(`^(toml: )?(line \d+ \(last key "[^"]*"\): )?`)
+	level        = regexp.MustCompile(`^slog: level string (".*"): unknown name$`)
 	incompatible = regexp.MustCompile(`^incompatible types: TOML value has type (\S+); destination has type (\S+)$`)
 )
 
 func kindName(library string) string {
 	switch {
-	case strings.HasPrefix(library, "int"), strings.HasPrefix(library, "float"):
+	case strings.HasPrefix(library, "int"):
 		return "a number"
+	case strings.HasPrefix(library, "float"):
+		return "a fraction"
+	case strings.HasPrefix(library, "time"):
+		return "a date"
 	case strings.HasPrefix(library, "bool"):
 		return "true or false"
 	case strings.HasPrefix(library, "[]"), library == "slice":
@@ -130,63 +141,15 @@ func kindName(library string) string {
 }
 
 func (f *settingsFile) fail(at []string, err error) {
-	where := f.path
-	if line := lineOf(f.text, at); line > 0 {
-		where = fmt.Sprintf("%s:%d", f.path, line)
-	}
-	f.errs = append(f.errs, fmt.Errorf("%s: %s: %w", where, keyName(at), err))
-}
-
-// keyName writes a path as an operator would: listener[0].address.
-func keyName(at []string) string {
-	var name strings.Builder
-	for i, part := range at {
-		switch {
-		case i == 0:
-			name.WriteString(part)
-		case part[0] >= '0' && part[0] <= '9':
-			name.WriteString("[" + part + "]")
-		default:
-			name.WriteString("." + part)
-		}
-	}
-	return name.String()
-}
-
-var header = regexp.MustCompile(`^\s*\[{1,2}\s*([A-Za-z0-9_.-]+)\s*\]{1,2}`)
-
-// lineOf finds the line, counted from 1, that sets the key at a path; 0 where
-// the file writes it in a way that this plain search does not follow.
-func lineOf(text string, at []string) int {
-	name := at[len(at)-1]
-	table, index := at[:len(at)-1], 0
-	if n := len(table); n > 0 && table[n-1][0] >= '0' && table[n-1][0] <= '9' {
-		_, _ = fmt.Sscan(table[n-1], &index)
-		table = table[:n-1]
-	}
-	want, current, seen := strings.Join(table, "."), "", map[string]int{}
-	for i, line := range strings.Split(text, "\n") {
-		if m := header.FindStringSubmatch(line); m != nil {
-			current = m[1]
-			seen[current]++
-			if current == strings.Join(at, ".") {
-				return i + 1
-			}
-			continue
-		}
-		key, _, ok := strings.Cut(line, "=")
-		if ok && strings.Trim(strings.TrimSpace(key), `"'`) == name && current == want && (want == "" || seen[want] == index+1) {
-			return i + 1
-		}
-	}
-	return 0
+	f.mistaken[keyName(at)] = true
+	f.errs = append(f.errs, fmt.Errorf("%s: %s: %w", f.place(at), keyName(at), err))
 }
 
 // fieldByTag finds the field for a key, in embedded structs too.
 func fieldByTag(v reflect.Value, name string) (reflect.Value, bool) {
 	for i := range v.NumField() {
 		field := v.Type().Field(i)
-		if field.Tag.Get("toml") == name {
+		if tag, ok := field.Tag.Lookup("toml"); ok && tag == name {
 			return v.Field(i), true
 		}
 		if field.Anonymous {

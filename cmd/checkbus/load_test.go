@@ -1,6 +1,7 @@
 package main
 
 import (
+	"errors"
 	"os"
 	"path/filepath"
 	"strings"
@@ -35,11 +36,14 @@ func loadText(t *testing.T, text string, into any) (map[string]bool, error) {
 	if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	set, err := load(path, into)
-	if err != nil {
-		err = errorText(strings.ReplaceAll(err.Error(), path, "c.toml"))
+	f, err := load(path, into)
+	if err == nil {
+		err = errors.Join(f.errs...)
 	}
-	return set, err
+	if err != nil {
+		return nil, errorText(strings.ReplaceAll(err.Error(), path, "c.toml"))
+	}
+	return f.set, nil
 }
 
 type errorText string
@@ -84,6 +88,8 @@ func TestEveryMistakeIsNamedAtOnce(t *testing.T) {
 		"pre-shared keys":     {"psk_file = \"x\"\n", "c.toml:1: psk_file: unknown key: there are no pre-shared keys; use client certificates (client_ca, identity; in a bridge cert, key)"},
 		"those of a bridge":   {"[[item]]\nbridge_psk = \"x\"\n", "c.toml:2: item[0].bridge_psk: unknown key: there are no pre-shared keys; use client certificates"},
 		"text for number":     {"count = \"7\"\n", "c.toml:1: count: must be a number, not a string"},
+		"fraction":            {"count = 1.5\n", "c.toml:1: count: must be a number, not a fraction"},
+		"date":                {"count = 2026-11-21\n", "c.toml:1: count: must be a number, not a date"},
 		"number for text":     {"\n\nname = 7\n", "c.toml:3: name: must be a string, not a number"},
 		"text for bool":       {"on = \"yes\"\n", "c.toml:1: on: must be true or false, not a string"},
 		"text for list":       {"urls = \"a\"\n", "c.toml:1: urls: must be a list, not a string"},

@@ -78,8 +78,7 @@ func run(ctx context.Context, args []string, out, log io.Writer) error {
 	case "passwd":
 		return runPasswd(ctx, args, os.Stdin, log)
 	case "version", "-version", "--version":
-		fmt.Fprintln(out, "checkbus", version())
-		return nil
+		return runVersion(args, out, log)
 	case "help", "-h", "-help", "--help":
 		fmt.Fprint(out, usage)
 		return nil
@@ -91,6 +90,14 @@ func run(ctx context.Context, args []string, out, log io.Writer) error {
 
 // release is set by the linker in a release build.
 var release string
+
+func runVersion(args []string, out, log io.Writer) error {
+	if err := parse(newFlags("version", "Prints the version.", log), args); err != nil {
+		return err
+	}
+	fmt.Fprintln(out, "checkbus", version())
+	return nil
+}
 
 func version() string {
 	if release != "" {

@@ -84,10 +84,10 @@ func serve(ctx context.Context, s Settings, log *slog.Logger) error {
 	pages := console{s, queue, brk, b, activated(s.Web, sockets), log}.server()
 
 	if err := brk.Listen(); err != nil {
-		return err
+		return s.mistakes(err)
 	}
 	if err := pages.Listen(); err != nil {
-		return err
+		return s.mistakes(err)
 	}
 	log.Info("checkbus started", "version", version(), "address", brk.Addr().String(), "data_dir", s.DataDir, "cores", s.cores())
 	return parts{queue, brk, b, pages, log}.run(ctx, hangups)

@@ -3,6 +3,7 @@ package main
 import (
 	"errors"
 	"fmt"
+	"io/fs"
 	"log/slog"
 	"os"
 	"path/filepath"
@@ -34,6 +35,8 @@ type Settings struct {
 	Icinga    *icinga.Config    `toml:"icinga"`
 	Subscribe *broker.Subscribe `toml:"subscribe"`
 	Web       web.Config        `toml:"web"`
+
+	file *settingsFile // that they are from
 }
 
 // LogSettings say what is logged, on standard error.
@@ -126,32 +129,42 @@ func defaultDataDir() string {
 }
 
 // readSettings reads path over the defaults and validates the whole; without a
-// path the defaults are the settings.
+// path the defaults are the settings. The error has every mistake, those in the
+// files that the settings name among them.
 func readSettings(path string) (Settings, error) {
 	s := defaults()
-	set := map[string]bool{}
+	file := newSettingsFile("", "")
 	if path != "" {
 		var err error
-		if set, err = load(path, &s); err != nil {
+		if file, err = load(path, &s); err != nil {
 			return s, err
 		}
 	}
-	if !set["nagios"] {
+	if !file.set["nagios"] {
 		s.Nagios = nil
 	}
-	if !set["icinga"] {
+	if !file.set["icinga"] {
 		s.Icinga = nil
 	}
-	if set["subscribe"] {
+	if file.set["subscribe"] {
 		s.Subscribe.Dir = s.DataDir
 	} else {
 		s.Subscribe = nil
 	}
-	err := s.Validate()
-	if err != nil && path != "" {
-		err = fmt.Errorf("%s:\n%w", path, err)
+	s.file = file
+	file.judge(s.Validate())
+	if len(file.errs) > 0 {
+		return s, s.mistakes(nil)
 	}
-	return s, err
+	return s, nil
+}
+
+// mistakes are err and what else is wrong with the settings, all at once, with
+// the places in the file.
+func (s Settings) mistakes(err error) error {
+	s.file.judge(err)
+	s.file.judge(s.Check())
+	return errors.Join(s.file.errs...)
 }
 
 func (s Settings) broker() broker.Config {
@@ -226,6 +239,30 @@ func (s Settings) Validate() error {
 		errs = append(errs, s.Icinga.Validate())
 	}
 	return errors.Join(errs...)
+}
+
+// Check looks at the files that the settings name, and names every mistake by
+// its key.
+func (s Settings) Check() error {
+	errs := []error{s.checkDataDir(), s.broker().Check(), s.Web.Check()}
+	if s.Nagios != nil {
+		errs = append(errs, s.Nagios.Check())
+	}
+	return errors.Join(errs...)
+}
+
+// checkDataDir wants a folder, or room for one.
+func (s Settings) checkDataDir() error {
+	fi, err := os.Stat(s.DataDir)
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		return nil
+	case err != nil:
+		return fmt.Errorf("data_dir: %w", err)
+	case !fi.IsDir():
+		return fmt.Errorf("data_dir: %s is not a directory", s.DataDir)
+	}
+	return nil
 }
 
 // Validate checks the root and the bounds.

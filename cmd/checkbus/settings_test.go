@@ -43,8 +43,9 @@ func TestBadSettingsAreNamedByTheirKeys(t *testing.T) {
 		text string
 		want []string
 	}{
-		"log":            {"[log]\nlevel = \"loud\"\nformat = \"xml\"", []string{"log.level: "}},
+		"log":            {"[log]\nlevel = \"loud\"\nformat = \"xml\"", []string{"log.level: \"loud\" is none of debug, info, warn and error", "log.format: "}},
 		"log format":     {"[log]\nformat = \"xml\"", []string{"log.format: \"xml\" is neither text nor json"}},
+		"empty key":      {"\"\" = 1\n[subscribe]\n\"\" = 1", []string{": : unknown key", "subscribe.: unknown key"}},
 		"root":           {"[results]\nroot = \"a/#\"", []string{"results.root: "}},
 		"reserved root":  {"[results]\nroot = \"checkbus/in\"", []string{"results.root: "}},
 		"sizes":          {"[results]\nmax_payload = \"1\"\nmax_reason = \"1\"\n[spool]\nmax_size = \"9\"", []string{"results.max_payload: ", "results.max_reason: ", "spool.max_size: "}},

@@ -4,8 +4,10 @@ import (
 	"bytes"
 	"crypto/tls"
 	"crypto/x509"
+	"errors"
 	"fmt"
 	"os"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -29,8 +31,8 @@ type Certificates struct {
 }
 
 // ReadCertificates reads the files of a server; nil is one without TLS. The
-// error begins with the key of the file that it is about: tls_cert, tls_key or
-// client_ca.
+// error has a line for each mistake that begins with the key of its file:
+// tls_cert, tls_key or client_ca.
 func ReadCertificates(f Files) (*Certificates, error) {
 	if f.Cert == "" {
 		return nil, nil
@@ -42,6 +44,15 @@ func ReadCertificates(f Files) (*Certificates, error) {
 	c := &Certificates{files: f, tried: read.contents}
 	c.current.Store(read.config)
 	return c, nil
+}
+
+// In names the table of the settings whose keys the lines of err begin with.
+func In(table string, err error) error {
+	if err == nil {
+		return nil
+	}
+	lines := strings.Split(err.Error(), "\n")
+	return errors.New(table + "." + strings.Join(lines, "\n"+table+"."))
 }
 
 // Config is what a new connection is served with. It is not to be changed.
@@ -88,15 +99,15 @@ type contents struct {
 }
 
 // read reads the files. The contents are there also when there is an error,
-// which begins with the key of the file that it is about.
+// which has a line for each mistake that begins with the key of its file.
 func (f Files) read() (contents, error) {
 	var all contents
-	var failed error
+	var failed []error
 	read := func(key, path string) []byte {
 		text, err := os.ReadFile(path)
 		if err != nil {
 			text = []byte(err.Error())
-			failed = fmt.Errorf("%s: %w", key, err)
+			failed = append(failed, fmt.Errorf("%s: %w", key, err))
 		}
 		all.contents = append(append(all.contents, 0), text...)
 		return text
@@ -106,8 +117,8 @@ func (f Files) read() (contents, error) {
 	if f.ClientCA != "" {
 		authorities = read("client_ca", f.ClientCA)
 	}
-	if failed != nil {
-		return all, failed
+	if len(failed) > 0 {
+		return all, errors.Join(failed...)
 	}
 	pair, err := tls.X509KeyPair(cert, key)
 	if err != nil {

@@ -63,10 +63,7 @@ func (c Config) Check() error {
 	if certs != nil {
 		err = certs.ValidNow()
 	}
-	if err != nil {
-		return fmt.Errorf("web.%w", err)
-	}
-	return nil
+	return listen.In("web", err)
 }
 
 func (c Config) files() listen.Files { return listen.Files{Cert: c.TLSCert, Key: c.TLSKey} }

@@ -96,10 +96,10 @@ func (s *Server) Listen() error {
 	}
 	certs, err := listen.ReadCertificates(s.cfg.files())
 	if err != nil {
-		return fmt.Errorf("web.%w", err)
+		return listen.In("web", err)
 	}
 	if certs != nil && certs.ValidNow() != nil {
-		s.Log.Warn("browsers will refuse the certificate", "err", fmt.Errorf("web.%w", certs.ValidNow()))
+		s.Log.Warn("browsers will refuse the certificate", "err", listen.In("web", certs.ValidNow()))
 	}
 	ln := s.Socket
 	if ln == nil {
@@ -136,10 +136,7 @@ func (s *Server) Reload() error {
 	if s.certificates == nil {
 		return nil
 	}
-	if err := s.certificates.Reload(); err != nil {
-		return fmt.Errorf("web.%w", err)
-	}
-	return nil
+	return listen.In("web", s.certificates.Reload())
 }
 
 // Run serves until ctx ends. Connections that speak MQTT then are left to
