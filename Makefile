@@ -39,7 +39,7 @@ check: $(LINT)
 	@unformatted=$$(gofmt -l .); if [ -n "$$unformatted" ]; then \
 		echo "gofmt -w these:"; echo "$$unformatted"; exit 1; fi
 	$(GO) vet ./...
-	$(LINT) run
+	$(LINT) run --allow-parallel-runners
 
 test: deps
 	CHECKBUS_REAL=require $(GO) test -race -p 2 -timeout 15m ./...
