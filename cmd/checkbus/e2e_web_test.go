@@ -169,9 +169,10 @@ func TestAnotherBrokerThatIsAwayIsDegraded(t *testing.T) {
 	}
 	m.Stop()
 	g.publish("a/x", "waits")
-	waitFor(t, "both to be missed", func() bool {
+	waitFor(t, "both to be missed, and tried again", func() bool {
 		status, text := g.get("/readyz")
-		return status == http.StatusOK && strings.HasPrefix(text, `{"ready":true,`) && strings.Count(text, `"ok":false,"optional":true,"reason":"mqtt://`) == 2
+		return status == http.StatusOK && strings.HasPrefix(text, `{"ready":true,`) &&
+			strings.Count(text, `"ok":false,"optional":true,"reason":"mqtt://`) == 2 && strings.Count(text, ": connection refused") == 2
 	})
 	code, out = g.status("-config", g.settings)
 	for _, want := range []string{
