@@ -178,7 +178,9 @@ func (p *publisher) publish() {
 			p.lastID = p.lastID%500 + 1
 		}
 		m.ID = p.lastID
-		delete(p.refused, m.ID)
+		if m.QoS == 2 { // with QoS 1 the identifier says nothing of it
+			delete(p.refused, m.ID)
+		}
 		p.unacked = append(p.unacked, m)
 	}
 	p.write(m.Encode(p.options.V5))
@@ -200,7 +202,9 @@ func (p *publisher) read() error {
 	m := p.unacked[at]
 	if kind := pk.Type(); kind != mqtttest.PUBCOMP && pk.Code() >= 0x80 {
 		m.answered(false)
-		p.refused[m.ID] = kind == mqtttest.PUBREC
+		if kind == mqtttest.PUBREC {
+			p.refused[m.ID] = true
+		}
 	} else if kind == mqtttest.PUBREC {
 		m.answered(true)
 		m.received = true
