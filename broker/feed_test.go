@@ -62,6 +62,47 @@ func TestWhatIsDroppedWhileItIsReadIsNotSent(t *testing.T) {
 	eventually(t, "nothing waits", func() bool { return g.Stats().Stored == 0 && g.store.size() == 0 })
 }
 
+// What follows a commit may come late: what it is about may have been read from the
+// disk by then, by a client that has come back, and dropped.
+func TestWhatWasDroppedDoesNotComeBack(t *testing.T) {
+	g := start(t)
+	g.leave("sub", "a")
+	g.leave("other", "a")
+	g.publish("a", "0")
+	late := make(chan struct{})
+	g.finisher.add(task{run: func() { <-late }})
+	o := g.outboxOf("sub")
+	var messages []mqtttest.Message
+	for i, payload := range numbers(1, 20) {
+		messages = append(messages, mqtttest.Message{Topic: "a", Payload: payload, QoS: 1, ID: uint16(i + 1)})
+	}
+	pub := g.dial(mqtttest.Options{ID: "pub"})
+	pub.Publish(messages...)
+	eventually(t, "all are on their way", func() bool { return o.load.Load() == 21 })
+	sub := g.dial(oneByOne("sub"))
+	eventually(t, "all are read", func() bool {
+		o.mu.Lock()
+		defer o.mu.Unlock()
+		return len(o.waiting) == 20 && !o.feeding
+	})
+
+	o.mu.Lock()
+	o.shorten(0)
+	o.mu.Unlock()
+	w := &edit{}
+	if err := o.trim(w, Queue{Messages: 6, Bytes: leastStored}); err != nil {
+		t.Fatal(err)
+	}
+	g.store.submit(w, true)
+	close(late)
+	for _, m := range messages {
+		pub.Acked(mqtttest.PUBACK, m.ID)
+	}
+	expect(t, sub, false, append([]string{"0"}, numbers(16, 5)...)...)
+	expect(t, g.dial(persistent("other", true)), false, numbers(0, 21)...)
+	eventually(t, "nothing waits", func() bool { return g.Stats().Stored == 0 && g.store.size() == 0 })
+}
+
 // A crash may come after the message is gone from the disk, and before that this
 // session has it.
 func TestDeliveryWithoutItsMessageIsSettled(t *testing.T) {

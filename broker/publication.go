@@ -241,7 +241,8 @@ func (b *Broker) retainedOn(topic string) *packets.Packet {
 	return &pk
 }
 
-// arrive sends a message that is on disk now.
+// arrive sends a message that is on disk now. One that is known to be there from
+// reading the disk may have been dropped since.
 func (o *outbox) arrive(t *target, p *publication) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
@@ -251,7 +252,7 @@ func (o *outbox) arrive(t *target, p *publication) {
 	o.arrived = max(o.arrived, p.number)
 	d := t.delivery
 	switch {
-	case d == nil && o.client != nil && o.read == t.previous && !o.feeding:
+	case d == nil && o.client != nil && o.read == t.previous && p.number > o.trimmed && !o.feeding:
 		d = newDelivery(t.packet, p.number)
 		d.stored, d.committed = p.cost, true
 		if !o.fits(d) {

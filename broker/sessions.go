@@ -97,10 +97,10 @@ func (b *Broker) detach(c *conn) {
 	if w := b.depart(c, keep, ok); w != nil {
 		b.publishWill(w)
 	}
-	s.leave(c, !ok)
 	if !ok {
 		b.endOutbox(s)
 	}
+	s.leave(c, !ok) // from here on it may be another's
 	c.endTurn()
 	close(c.detached)
 
