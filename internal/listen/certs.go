@@ -105,6 +105,9 @@ func (f Files) read() (contents, error) {
 	var failed []error
 	read := func(key, path string) []byte {
 		text, err := os.ReadFile(path)
+		if path == "" {
+			err = errors.New("not set")
+		}
 		if err != nil {
 			text = []byte(err.Error())
 			failed = append(failed, fmt.Errorf("%s: %w", key, err))
