@@ -9,7 +9,6 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
-	"sync"
 	"syscall"
 	"testing"
 	"time"
@@ -241,23 +240,11 @@ func TestABridgeOverOtherTransports(t *testing.T) {
 }
 
 func TestARefusedSubscriptionIsLoggedByItsName(t *testing.T) {
-	ln, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	var serving sync.WaitGroup
-	t.Cleanup(serving.Wait)
-	t.Cleanup(func() { ln.Close() })
-	serving.Go(func() {
-		for nc, err := ln.Accept(); err == nil; nc, err = ln.Accept() {
-			_, _ = nc.Write([]byte{0x20, 3, 0, 0, 0, 0x90, 5, 0xff, 0xff, 0, 1, 0x87}) // CONNACK, SUBACK for subscribeID
-			serving.Go(func() {
-				defer nc.Close()
-				_, _ = io.Copy(io.Discard, nc)
-			})
-		}
+	far := fakeBroker(t, func(nc net.Conn, _ int) {
+		_, _ = nc.Write([]byte{0x20, 3, 0, 0, 0, 0x90, 5, 0xff, 0xff, 0, 1, 0x87}) // CONNACK, SUBACK for subscribeID
+		_, _ = io.Copy(io.Discard, nc)
 	})
-	g := start(t, bridgeTo(ln.Addr().String(), "far", "out/# out 1", "granted/# in 1", "refused/# in 1"))
+	g := start(t, bridgeTo(far, "far", "out/# out 1", "granted/# in 1", "refused/# in 1"))
 	eventually(t, "it is logged", func() bool { return strings.Contains(g.log.String(), "refused/# (code 0x87)") })
 	if strings.Contains(g.log.String(), "granted/#") {
 		t.Error(g.log)

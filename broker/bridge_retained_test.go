@@ -3,7 +3,6 @@ package broker
 import (
 	"bytes"
 	"net"
-	"sync"
 	"testing"
 	"time"
 
@@ -48,35 +47,19 @@ func TestRetainedMessagesDoNotComeWithEachReconnect(t *testing.T) {
 // However soon the other broker hangs up, it gets what was retained before the
 // bridge was there.
 func TestRetainedMessagesComeThoughTheFirstConnectionBreaks(t *testing.T) {
-	ln, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	var serving sync.WaitGroup
-	t.Cleanup(serving.Wait)
-	t.Cleanup(func() { ln.Close() })
 	got := make(chan struct{})
-	serving.Go(func() {
-		for first := true; ; first = false {
-			nc, err := ln.Accept()
-			if err != nil {
-				return
-			}
-			_, _ = nc.Write([]byte{0x20, 3, 0, 0, 0}) // CONNACK
-			if first {
-				nc.Close()
-				continue
-			}
-			var seen []byte
-			buf := make([]byte, 4096)
-			for n := 0; err == nil && !bytes.Contains(seen, []byte("out/kept")); seen = append(seen, buf[:n]...) {
-				n, err = nc.Read(buf)
-			}
-			nc.Close()
-			if err == nil {
-				close(got)
-			}
+	far := fakeBroker(t, func(nc net.Conn, n int) {
+		_, err := nc.Write([]byte{0x20, 3, 0, 0, 0}) // CONNACK
+		if n != 2 {
 			return
+		}
+		var seen []byte
+		buf := make([]byte, 4096)
+		for n := 0; err == nil && !bytes.Contains(seen, []byte("out/kept")); seen = append(seen, buf[:n]...) {
+			n, err = nc.Read(buf)
+		}
+		if err == nil {
+			close(got)
 		}
 	})
 	dir := t.TempDir()
@@ -84,7 +67,7 @@ func TestRetainedMessagesComeThoughTheFirstConnectionBreaks(t *testing.T) {
 	g := start(t, stored)
 	publish(g.dial(mqtttest.Options{ID: "pub"}), mqtttest.Message{Topic: "out/kept", Payload: "kept here", QoS: 1, Retain: true})
 	g.stop()
-	start(t, stored, bridgeTo(ln.Addr().String(), "far", "out/# out 1"))
+	start(t, stored, bridgeTo(far, "far", "out/# out 1"))
 	select {
 	case <-got:
 	case <-time.After(mqtttest.Patience):

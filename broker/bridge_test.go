@@ -67,6 +67,31 @@ func joined(t *testing.T, from, to *mqtttest.Client, topic string) {
 	close(arrived)
 }
 
+// fakeBroker has converse answer each connection to the address that it returns;
+// the first is number 1.
+func fakeBroker(t *testing.T, converse func(nc net.Conn, number int)) string {
+	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var serving sync.WaitGroup
+	t.Cleanup(serving.Wait)
+	t.Cleanup(func() { ln.Close() })
+	serving.Go(func() {
+		for number := 1; ; number++ {
+			nc, err := ln.Accept()
+			if err != nil {
+				return
+			}
+			serving.Go(func() {
+				defer nc.Close()
+				converse(nc, number)
+			})
+		}
+	})
+	return ln.Addr().String()
+}
+
 // received reads messages, and acknowledges them, until one is as wanted, which
 // it returns with those before it. Tests of joined are left out.
 func received(t *testing.T, c *mqtttest.Client, wanted func(mqtttest.Packet) bool) []mqtttest.Packet {

@@ -53,10 +53,10 @@ func New(cfg Config, history History, log *slog.Logger) *Sink {
 // Submit offers results, whose Seq must grow, and returns one verdict each:
 // nil when the core has processed it (without a batch folder: when it is
 // written), an error wrapping checks.ErrRejected when the core never will or has
-// dropped it, any other when it is worth another try. With a batch folder it returns when all
-// is processed, however long the core is away, or when ctx ends; a result whose
-// processing is not confirmed then is not processed twice when it is submitted
-// again, by this process or the next.
+// dropped it, any other when it is worth another try. With a batch folder it
+// returns when all is processed, however long the core is away, or when ctx ends;
+// a result whose processing is not confirmed then is not processed twice when it
+// is submitted again, by this process or the next.
 func (s *Sink) Submit(ctx context.Context, results []checks.Result) []error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
