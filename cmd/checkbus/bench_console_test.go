@@ -56,7 +56,7 @@ func BenchmarkConsole(b *testing.B) {
 	all := `document.querySelector('#counts a[data-state=all] .count').textContent.replace(/\D/g, '') === '10001'`
 	p.until(all)
 	for b.Loop() {
-		p.do(chromedp.Navigate(base + "/?state=all"))
+		p.visit("/?state=all")
 		b.ReportMetric(valueOf[float64](p, `performance.getEntriesByType('navigation')[0].loadEventEnd`), "ms-to-load")
 		p.until(all)
 		b.ReportMetric(valueOf[float64](p, `performance.now()`), "ms-to-10000-objects")

@@ -8,8 +8,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/chromedp/chromedp"
-
 	"checkbus/internal/realtest"
 )
 
@@ -60,9 +58,9 @@ func TestConsoleShowsWhatACoreSays(t *testing.T) {
 	p.until(`document.querySelector('#cores tbody').textContent.includes('nagios')`)
 	g.publish("nagios/h0000/soft", `{"exit_code":0,"reason":"fine"}`)
 	g.publish("nagios/h0000/flapping", `{"exit_code":0,"reason":"fine"}`)
-	p.do(chromedp.Navigate("http://" + web + "/?unhandled=1"))
+	p.visit("/?unhandled=1")
 	p.until(`document.getElementById('objects-empty').textContent === 'No unhandled problems; 2 are acknowledged or in downtime.'`)
-	p.do(chromedp.Navigate("http://" + web + "/?state=all"))
+	p.visit("/?state=all")
 	p.live()
 
 	if err := os.WriteFile(file, []byte(strings.ReplaceAll(services, "service_description pending", "service_description other")), 0o644); err != nil {

@@ -80,7 +80,7 @@ func TestConsoleFiltersLiveInTheAddress(t *testing.T) {
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
 			p := p.in(t)
-			p.do(chromedp.Navigate(base + tt.path))
+			p.visit(tt.path)
 			p.live()
 			p.until(fmt.Sprintf(`document.querySelectorAll('#objects .row:not([hidden])').length === %d`, len(tt.want)))
 			got := p.rows()
@@ -91,12 +91,14 @@ func TestConsoleFiltersLiveInTheAddress(t *testing.T) {
 			}
 		})
 	}
-	p.do(chromedp.Navigate(base+"/"), chromedp.WaitVisible("#search"), chromedp.SendKeys("#search", "nearly"))
+	p.visit("/")
+	p.run(`document.getElementById('search').focus()`)
+	p.do(chromedp.KeyEvent("nearly"))
 	p.until(`location.search === '?q=nearly'`)
-	p.do(chromedp.Click(`#counts a[data-state=CRITICAL]`))
+	p.click(`#counts a[data-state=CRITICAL]`)
 	p.until(`location.search === '?state=CRITICAL&q=nearly'`)
 	p.until(`!document.getElementById('objects-empty').hidden`)
-	p.do(chromedp.NavigateBack())
+	p.run(`history.back()`)
 	p.until(`location.search === '?q=nearly' && document.querySelectorAll('#objects .row:not([hidden])').length === 1`)
 }
 
@@ -109,7 +111,7 @@ func TestConsoleShowsMarkupAsText(t *testing.T) {
 	g.publish("nagios/<b>web1<%2Fb>/<i>disk", string(payload))
 	g.publish("nagios/<b>x/y", evil)
 	p.until(`document.querySelectorAll('#objects .row:not([hidden])').length === 1 && document.querySelectorAll('#rejected li').length === 1 && document.querySelectorAll('#events li').length === 1`)
-	p.run(`document.querySelector('#objects .row').click()`)
+	p.click(`#objects .row`)
 	p.until(`document.getElementById('detail').open`)
 	if got := valueOf[string](p, `document.querySelector('#objects .row .reason').textContent`); got != evil {
 		t.Errorf("the reason is shown as %q", got)
@@ -214,15 +216,15 @@ func TestConsoleShowsTheGateway(t *testing.T) {
 	p := openConsole(t, base, "/?view=rejected")
 	p.live()
 	p.until(`document.querySelector('#rejected li')?.innerText.includes('from sloppy')`)
-	p.do(chromedp.Click(`#rejected summary`))
+	p.click(`#rejected summary`)
 	p.until(`document.querySelector('#rejected pre').innerText === 'no JSON'`)
 	g.publish("nagios/web1/disk", "[]", "-i", "later")
 	p.until(`document.querySelector('#rejected li').innerText.includes('from later') && document.getElementById('rejected-count').textContent === '2'`)
-	p.do(chromedp.Click(`nav a[data-view=gateway]`))
+	p.click(`nav a[data-view=gateway]`)
 	p.until(`document.getElementById('health').textContent.startsWith('Ready')`)
 	p.until(`[...document.querySelectorAll('#sys td')].some((e) => e.textContent === 'broker/clients/connected')`)
 	p.until(`document.querySelector('#charts output').textContent.endsWith('/s')`)
-	p.do(chromedp.Click(`nav a[data-view=clients]`))
+	p.click(`nav a[data-view=clients]`)
 	p.until(`document.querySelector('#clients tbody td')?.textContent.startsWith('console-')`)
 }
 
@@ -278,14 +280,14 @@ func TestConsoleFeedsPause(t *testing.T) {
 	p.until(`document.querySelectorAll('#rejected li').length === 1`) // what was before has been asked for
 	g.publish("nagios/web1/disk", "first")
 	p.until(`document.querySelectorAll('#rejected li').length === 2`)
-	p.run(`document.getElementById('rejected-pause').click()`)
+	p.click(`#rejected-pause`)
 	g.publish("nagios/web1/disk", "second")
 	g.publish("nagios/web1/disk", "third")
 	p.until(`document.getElementById('rejected-pause').textContent === 'Paused, 2 new'`)
 	if got := valueOf[int](p, `document.querySelectorAll('#rejected li').length`); got != 2 {
 		t.Errorf("%d items are shown while the list is paused, want 2", got)
 	}
-	p.run(`document.getElementById('rejected-pause').click()`)
+	p.click(`#rejected-pause`)
 	p.until(`document.querySelectorAll('#rejected li').length === 4 && document.getElementById('rejected-pause').textContent === 'Pause'`)
 	if got, want := valueOf[[]string](p, `[...document.querySelectorAll('#rejected pre')].map((e) => e.textContent)`), []string{"third", "second", "first", "earlier"}; !slices.Equal(got, want) {
 		t.Errorf("payloads %q, want %q", got, want)
@@ -336,7 +338,7 @@ func TestConsoleAsksForALogin(t *testing.T) {
 	startGateway(t, fmt.Sprintf("[access]\npassword_file = %q\n[web]\naddress = \"0.0.0.0:%s\"\ntls_cert = %q\ntls_key = %q\n", passwords, port, cert, key))
 	p := openConsole(t, "https://oscar:secret@127.0.0.1:"+port, "/")
 	p.live()
-	p.do(chromedp.Click(`nav a[data-view=clients]`))
+	p.click(`nav a[data-view=clients]`)
 	p.until(`document.querySelector('#clients tbody')?.innerText.includes('oscar')`)
 }
 
@@ -390,14 +392,14 @@ func (p *consolePage) show(view string) {
 	if view == "detail" {
 		link = "objects"
 	}
-	p.run(fmt.Sprintf(`document.querySelector('nav a[data-view=%s]').click()`, link))
+	p.click(fmt.Sprintf(`nav a[data-view=%s]`, link))
 	p.until(fmt.Sprintf(`!document.querySelector('section[data-view=%s]').hidden`, link))
 	if view == "clients" {
 		p.until(`document.querySelector('#clients tbody td') !== null`)
 	}
 	if view == "detail" {
 		p.until(`document.querySelector('#objects .row:not([hidden])') !== null`)
-		p.run(`document.querySelector('#objects .row').click()`)
+		p.click(`#objects .row`)
 	}
 }
 

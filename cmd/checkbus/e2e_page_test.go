@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/chromedp/cdproto/emulation"
+	"github.com/chromedp/cdproto/page"
 	"github.com/chromedp/cdproto/runtime"
 	"github.com/chromedp/chromedp"
 
@@ -47,8 +48,26 @@ func openConsole(t testing.TB, base, path string) *consolePage {
 		t.Fatal(err)
 	}
 	p := &consolePage{t: t, ctx: ctx, base: base}
-	p.do(chromedp.Navigate(base + path))
+	p.visit(path)
 	return p
+}
+
+// visit loads an address of the console. The page before may still change its own
+// address meanwhile, which looks like an end of loading, so that what tells the two
+// apart is a mark on the page that goes.
+func (p *consolePage) visit(path string) {
+	p.t.Helper()
+	p.run(`window.left = true`)
+	ctx, cancel := context.WithTimeout(p.ctx, limit)
+	defer cancel()
+	result, err := chromedp.Call(ctx, page.Navigate, page.NavigateParams{URL: p.base + path})
+	if err != nil {
+		p.t.Fatal(err)
+	}
+	if result.ErrorText != "" {
+		p.t.Fatalf("%s%s: %s", p.base, path, result.ErrorText)
+	}
+	p.until(`!window.left && document.readyState === 'complete'`)
 }
 
 // in is the page as part of a subtest.
@@ -81,15 +100,29 @@ func valueOf[T any](p *consolePage, expression string) T {
 	return value
 }
 
-// until waits until a JavaScript expression is true.
+// until waits until a JavaScript expression is true. It is asked from outside, as
+// what a page is asked to wait for is lost when another one is loaded.
 func (p *consolePage) until(expression string) {
 	p.t.Helper()
-	ctx, cancel := context.WithTimeout(p.ctx, 2*limit)
+	ctx, cancel := context.WithTimeout(p.ctx, limit)
 	defer cancel()
-	_, err := chromedp.Run(ctx, chromedp.Poll[bool](expression, chromedp.WithPollingTimeout(limit), chromedp.WithPollingInterval(20*time.Millisecond)))
-	if err != nil {
-		p.t.Fatalf("waiting for %s: %v; the page says:\n%s", expression, err, valueOf[string](p, "document.body.innerText"))
+	for {
+		holds, err := chromedp.Run(ctx, chromedp.Evaluate[bool](fmt.Sprintf("Boolean(%s)", expression)))
+		if err == nil && holds {
+			return
+		}
+		select {
+		case <-ctx.Done():
+			p.t.Fatalf("waited %v for %s: %v; the page says:\n%s", limit, expression, err, valueOf[string](p, "document.body.innerText"))
+		case <-time.After(10 * time.Millisecond):
+		}
 	}
+}
+
+// click clicks on the element that a selector finds, wherever it is by then.
+func (p *consolePage) click(selector string) {
+	p.t.Helper()
+	p.run(fmt.Sprintf(`document.querySelector(%q).click()`, selector))
 }
 
 // rows are the objects in sight, from the top: state, host and service.
