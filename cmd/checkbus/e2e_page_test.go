@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"fmt"
+	"strings"
 	"testing"
 	"time"
 
@@ -36,10 +37,10 @@ func openConsole(t testing.TB, base, path string) *consolePage {
 	ctx, closePage := chromedp.NewContext(ctx, chromedp.WithListener(func(event any) {
 		switch e := event.(type) {
 		case *runtime.EventExceptionThrown:
-			t.Errorf("the page threw: %s", e.ExceptionDetails.Text)
+			t.Errorf("the page threw: %s%s", e.ExceptionDetails.Text, said(e.ExceptionDetails.Exception))
 		case *runtime.EventConsoleAPICalled:
 			if e.Type == "error" {
-				t.Errorf("the page logged an error: %s", e.Args[0].Value)
+				t.Errorf("the page logged an error:%s", said(e.Args...))
 			}
 		}
 	}))
@@ -50,6 +51,17 @@ func openConsole(t testing.TB, base, path string) *consolePage {
 	p := &consolePage{t: t, ctx: ctx, base: base}
 	p.visit(path)
 	return p
+}
+
+// said is what was thrown or logged, each with a space before it.
+func said(objects ...*runtime.RemoteObject) string {
+	var b strings.Builder
+	for _, o := range objects {
+		if o != nil {
+			fmt.Fprintf(&b, " %s%s", o.Value, o.Description) // one of them, or a number in both
+		}
+	}
+	return b.String()
 }
 
 // visit loads an address of the console. The page before may still change its own

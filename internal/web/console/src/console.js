@@ -88,7 +88,8 @@ function drawCounts() {
 
 // drawTitle is for a page in the background too, where there are no frames.
 function drawTitle() {
-	const title = objects.problems > 0 ? `(${objects.problems}) checkbus` : 'checkbus'
+	const note = document.body.dataset.connection === 'lost' ? 'lost' : objects.problems
+	const title = note ? `(${note}) checkbus` : 'checkbus'
 	if (document.title !== title) document.title = title
 }
 
@@ -156,8 +157,9 @@ function parse(text) {
 }
 
 let refused = 0
-let asked = null // those that came while the earlier ones were asked for
+let asked = null // those that came while the earlier ones are asked for
 let told = new Set() // the earlier ones, as JSON, of which some may still come
+let known = false // whether the earlier ones are shown
 
 function addRefusal(r) {
 	if (typeof r?.reason !== 'string') return
@@ -174,23 +176,27 @@ function addRefusal(r) {
 async function readRefusals() {
 	const came = (asked = [])
 	const before = await refusals()
-	if (asked !== came) return // connected anew, and asked again
+	if (asked !== came) return // connected anew
 	asked = null
-	if (!before) return
+	if (!before || rejected.isPaused) return // refresh asks again
+	known = true
 	told = new Set(before.map((r) => JSON.stringify(r)))
 	rejected.clear()
 	refused = 0
 	byId('rejected-count').hidden = true
+	setText(byId('rejected-empty'), 'No message was refused.')
 	for (const r of [...before, ...came.filter((r) => !told.delete(JSON.stringify(r)))]) addRefusal(r)
 }
 
 // up begins a new generation: what is not told again by its end is gone.
-async function up() {
+function up() {
 	generation++
 	complete = false
+	asked = null
+	known = false
+	gateway.forget()
 	byId('lost').hidden = true
 	setConnection('loading')
-	await readRefusals()
 	refresh()
 }
 
@@ -199,6 +205,7 @@ function lost() {
 	setConnection('lost')
 	setText(byId('lost'), `No connection to the gateway since ${timeOfDay(lostAt)}. What is shown is from then. Trying again.`)
 	byId('lost').hidden = false
+	draw()
 }
 
 function setConnection(state) {
@@ -209,6 +216,7 @@ function setConnection(state) {
 // refresh asks for what is not on the bus.
 async function refresh() {
 	if (document.hidden) return
+	if (!known && !asked && !rejected.isPaused) readRefusals()
 	if (!(await gateway.refresh())) giveUp()
 	if (shown.view === 'gateway') gateway.showSys()
 	if (shown.view === 'clients') gateway.showClients()

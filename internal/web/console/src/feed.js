@@ -36,8 +36,6 @@ export class Feed {
 	}
 
 	clear() {
-		this.pause.setAttribute('aria-pressed', 'false')
-		this.came = 0
 		this.waiting = []
 		this.list.replaceChildren()
 	}

@@ -59,6 +59,11 @@ export class Gateway {
 		this.sys.set(topic, text)
 	}
 
+	// forget is for what is told anew of $SYS.
+	forget() {
+		this.sys.clear()
+	}
+
 	// refresh asks for the figures and draws them. It is false when the gateway is
 	// silent.
 	async refresh() {
