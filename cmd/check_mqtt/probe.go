@@ -53,12 +53,12 @@ func run(s *settings) finding {
 	select {
 	case f := <-result:
 		return f
-	case <-time.After(s.timeout - reserve/5):
+	case <-time.After(s.timeout - 3*reserve/10):
 	}
-	select { // both may have come by the time that a busy machine looks
+	select { // a machine that hung has left the mode no time
 	case f := <-result:
 		return f
-	default:
+	case <-time.After(reserve / 10):
 		return p.timedOut(hints[p.phases.current()])
 	}
 }

@@ -3,11 +3,13 @@ package main
 import (
 	"bufio"
 	"bytes"
+	"context"
 	"errors"
 	"io"
 	"net"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"syscall"
@@ -147,6 +149,68 @@ func TestEndsWithinTheTimeout(t *testing.T) {
 			}
 		})
 	}
+}
+
+// A machine that hangs just when a check's time ends makes no time-out of what
+// the check found.
+func TestAHangAtTheEndHidesNothing(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "check_mqtt")
+	buildPlugin(t, file)
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	listens := make(chan struct{}, 3)
+	var peer sync.WaitGroup
+	peer.Go(func() {
+		for {
+			conn, err := l.Accept()
+			if err != nil {
+				return
+			}
+			steps(conn, connack, slices.Concat(suback, []byte("\x32\x06\x00\x01a\x00\x01x")))
+			if _, err := conn.Read(make([]byte, 4)); err == nil { // the PUBACK
+				listens <- struct{}{}
+			}
+			wait(conn)
+			conn.Close()
+		}
+	})
+	defer peer.Wait()
+	defer l.Close()
+	_, port, _ := net.SplitHostPort(l.Addr().String())
+	const want = "MQTT WARNING - no retained message on a within 2s\n"
+	var out []byte
+	for range 3 { // as above
+		cmd := exec.Command(file, "read", "-H", "127.0.0.1", "-p", port, "-T", "a", "--qos", "1", "--retained", "require", "-t", "2s", "--missing-state", "warning")
+		out = stopAtTheEnd(t, cmd, listens, 2*time.Second)
+		if string(out) == want {
+			return
+		}
+	}
+	t.Errorf("it said %q, want %q", out, want)
+}
+
+// stopAtTheEnd runs a check that has a time-out, and stops its process from
+// when it listens until that is over. It returns what the check said.
+func stopAtTheEnd(t *testing.T, cmd *exec.Cmd, listens <-chan struct{}, timeout time.Duration) []byte {
+	t.Helper()
+	var out bytes.Buffer
+	cmd.Stdout = &out
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	over, cancel := context.WithTimeout(t.Context(), timeout)
+	defer cancel()
+	select {
+	case <-listens:
+	case <-over.Done():
+	}
+	_ = cmd.Process.Signal(syscall.SIGSTOP) // it may have ended
+	<-over.Done()
+	_ = cmd.Process.Signal(syscall.SIGCONT)
+	_ = cmd.Wait() // the output says it
+	return out.Bytes()
 }
 
 // A host that drops packets is a time-out of TCP. Such is a listener whose
