@@ -278,14 +278,15 @@ func TestSysUnits(t *testing.T) {
 
 // A broker that sends what nobody asked for fills no memory.
 func TestSysKeepsOnlyWhatItAskedFor(t *testing.T) {
-	filters := []string{"$SYS/broker/uptime", "$SYS/brokers/+/uptime"}
-	for topic, want := range map[string]string{
-		"$SYS/broker/uptime":      "$SYS/broker/uptime",
-		"$SYS/brokers/a@b/uptime": "$SYS/brokers/+/uptime",
-		"$SYS/brokers/uptime":     "",
-		"junk/1":                  "",
+	filters := []string{"$SYS/broker/uptime", "$SYS/brokers/+/uptime", "$SYS/brokers/a@b/uptime"}
+	for topic, want := range map[string][]string{
+		"$SYS/broker/uptime":      filters[:1],
+		"$SYS/brokers/a@b/uptime": filters[1:],
+		"$SYS/brokers/c@d/uptime": filters[1:2],
+		"$SYS/brokers/uptime":     nil,
+		"junk/1":                  nil,
 	} {
-		if got := filterOf(topic, filters); got != want {
+		if got := filtersOf(topic, filters); !slices.Equal(got, want) {
 			t.Errorf("%s came in by %q, want %q", topic, got, want)
 		}
 	}

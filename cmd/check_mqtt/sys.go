@@ -89,7 +89,7 @@ func sys(ctx context.Context, p *probe) (finding, error) {
 	filters = slices.Compact(filters)
 	got := map[string]string{}
 	take := func(m message) {
-		if f := filterOf(m.topic, filters); f != "" {
+		for _, f := range filtersOf(m.topic, filters) {
 			got[f] = string(m.payload)
 		}
 	}
@@ -102,16 +102,16 @@ func sys(ctx context.Context, p *probe) (finding, error) {
 	return p.judgeSys(got), nil
 }
 
-// filterOf is the filter that a topic came in by, "" when it is none of them.
-func filterOf(topic string, filters []string) string {
+// filtersOf are those of the filters that a topic matches.
+func filtersOf(topic string, filters []string) (matched []string) {
 	levels := strings.Split(topic, "/")
 	for _, f := range filters {
 		want := strings.Split(f, "/")
 		if slices.EqualFunc(want, levels, func(w, l string) bool { return w == l || w == "+" }) {
-			return f
+			matched = append(matched, f)
 		}
 	}
-	return ""
+	return matched
 }
 
 // heard is the topic by which the value came, "" when it did not.
