@@ -127,10 +127,19 @@ func startPeer(ts *testscript.TestScript, neg bool, args []string) {
 	if neg || len(args) != 1 || peers[args[0]] == nil {
 		ts.Fatalf("usage: peer KIND, KIND as in peers_test.go")
 	}
-	l, err := net.Listen("tcp", "127.0.0.1:0")
+	port, stop, err := serve(peers[args[0]])
 	ts.Check(err)
-	_, port, _ := net.SplitHostPort(l.Addr().String())
+	ts.Defer(stop)
 	ts.Setenv("PEER", port)
+}
+
+// serve answers every connection to a free port of 127.0.0.1 as p does, until
+// stop is called.
+func serve(p peer) (port string, stop func(), err error) {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		return "", nil, err
+	}
 	var all sync.WaitGroup
 	all.Go(func() {
 		for {
@@ -140,14 +149,15 @@ func startPeer(ts *testscript.TestScript, neg bool, args []string) {
 			}
 			all.Go(func() {
 				defer conn.Close()
-				peers[args[0]](conn)
+				p(conn)
 			})
 		}
 	})
-	ts.Defer(func() {
+	_, port, err = net.SplitHostPort(l.Addr().String())
+	return port, func() {
 		l.Close()
 		all.Wait()
-	})
+	}, err
 }
 
 // dialBroker connects a client of a script's own to a plain broker.

@@ -11,7 +11,6 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
-	"sync"
 	"syscall"
 	"testing"
 	"time"
@@ -110,26 +109,11 @@ func TestEndsWithinTheTimeout(t *testing.T) {
 	for _, kind := range []string{"silent", "dribble", "only-connack", "floods", "never-echoes"} {
 		t.Run(kind, func(t *testing.T) {
 			t.Parallel()
-			l, err := net.Listen("tcp", "127.0.0.1:0")
+			port, stop, err := serve(peers[kind])
 			if err != nil {
 				t.Fatal(err)
 			}
-			var peer sync.WaitGroup
-			peer.Go(func() {
-				for {
-					conn, err := l.Accept()
-					if err != nil {
-						return
-					}
-					peer.Go(func() {
-						defer conn.Close()
-						peers[kind](conn)
-					})
-				}
-			})
-			defer peer.Wait()
-			defer l.Close()
-			_, port, _ := net.SplitHostPort(l.Addr().String())
+			defer stop()
 			// A machine that is busy may start a process late, or not let it
 			// run: one run in time of three shows what the check does.
 			var took time.Duration
@@ -156,29 +140,18 @@ func TestEndsWithinTheTimeout(t *testing.T) {
 func TestAHangAtTheEndHidesNothing(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "check_mqtt")
 	buildPlugin(t, file)
-	l, err := net.Listen("tcp", "127.0.0.1:0")
+	listens := make(chan struct{}, 3)
+	port, stop, err := serve(func(c net.Conn) {
+		steps(c, connack, slices.Concat(suback, []byte("\x32\x06\x00\x01a\x00\x01x")))
+		if _, err := c.Read(make([]byte, 4)); err == nil { // the PUBACK
+			listens <- struct{}{}
+		}
+		wait(c)
+	})
 	if err != nil {
 		t.Fatal(err)
 	}
-	listens := make(chan struct{}, 3)
-	var peer sync.WaitGroup
-	peer.Go(func() {
-		for {
-			conn, err := l.Accept()
-			if err != nil {
-				return
-			}
-			steps(conn, connack, slices.Concat(suback, []byte("\x32\x06\x00\x01a\x00\x01x")))
-			if _, err := conn.Read(make([]byte, 4)); err == nil { // the PUBACK
-				listens <- struct{}{}
-			}
-			wait(conn)
-			conn.Close()
-		}
-	})
-	defer peer.Wait()
-	defer l.Close()
-	_, port, _ := net.SplitHostPort(l.Addr().String())
+	defer stop()
 	const want = "MQTT WARNING - no retained message on a within 2s\n"
 	var out []byte
 	for range 3 { // as above
