@@ -1,13 +1,13 @@
 // The page as a client of the bus.
 import mqtt from 'mqtt'
 
-// Who may not read the last of the filters has all that is retained when nothing of
-// it came for this long.
-const quiet = 2000 // ms
+// What is retained comes in the order of the filters. The first of them is one
+// retained message: who got it gets it again, and then has all.
+const mark = 'checkbus/status'
+const filters = [mark, 'checkbus/event/#', 'checkbus/rejected/#', '$SYS/#', 'checkbus/state/#', mark]
 
-// The last one is retained and comes after the others, so that it tells when all
-// retained states have come.
-const filters = ['checkbus/event/#', 'checkbus/rejected/#', '$SYS/#', 'checkbus/state/#', 'checkbus/status']
+// Who may not read it has all when nothing that is retained came for this long.
+const quiet = 2000 // ms
 
 // follow connects, and again whenever the connection is lost. It calls
 // on.message(topic, text), on.complete() when all that is retained has come,
@@ -27,6 +27,7 @@ export function follow(on) {
 	const text = new TextDecoder()
 	let isUp = false
 	let isComplete = false
+	let marks = 0
 	let timer
 	const complete = () => {
 		clearTimeout(timer)
@@ -40,17 +41,20 @@ export function follow(on) {
 	client.on('connect', () => {
 		isUp = true
 		isComplete = false
+		marks = 0
 		on.up()
-		client.subscribe(Object.fromEntries(filters.map((f) => [f, { qos: 0 }])), (err) => {
+		client.subscribe(filters, { qos: 0 }, (err) => {
 			if (err) client.reconnect()
-			else if (!isComplete) wait()
+			else if (marks === 0) wait()
 		})
 	})
 	client.on('message', (topic, payload, packet) => {
 		on.message(topic, text.decode(payload))
 		if (!packet.retain || isComplete) return
-		if (topic === 'checkbus/status') complete()
-		else wait()
+		if (topic === mark) marks++
+		if (marks === 0) wait()
+		else clearTimeout(timer)
+		if (marks === 2) complete()
 	})
 	client.on('close', () => {
 		clearTimeout(timer)
