@@ -89,3 +89,24 @@ func TestConsoleWaitsForAllStates(t *testing.T) {
 	release()
 	p.until(`/^No problems among 1.?000 hosts and services\.$/.test(document.getElementById('objects-empty').textContent)`)
 }
+
+// While something comes the gateway is there, however late it answers.
+func TestConsoleKeepsASlowLine(t *testing.T) {
+	g, base := startWithConsole(t)
+	p := openConsole(t, base, "/")
+	p.live()
+	p.run(`
+		const ask = fetch, late = []
+		fetch = (url, options) => url.endsWith('/api/status') ? new Promise((_, refuse) => late.push(() => refuse(new DOMException('', 'TimeoutError')))) : ask(url, options)
+		let lost = false
+		new MutationObserver(() => lost ||= document.body.dataset.connection === 'lost').observe(document.body, { attributes: true })`)
+	p.until(`late.length > 0`)
+	g.publish("nagios/web1/disk", `{"exit_code":2,"reason":"full"}`)
+	p.until(`document.title === '(1) checkbus'`)
+	p.run(`late.shift()()`)
+	asked := valueOf[int](p, `late.length`)
+	p.until(fmt.Sprintf(`late.length > %d`, asked)) // the page is at its next turn
+	if valueOf[bool](p, `lost`) {
+		t.Error("the page gave up a connection over which messages come")
+	}
+}

@@ -12,7 +12,7 @@ const quiet = 2000 // ms
 // follow connects, and again whenever the connection is lost. It calls
 // on.message(topic, text), on.complete() when all that is retained has come,
 // on.up(), and on.lost() at once when the connection is gone. The function that it
-// returns gives up a connection on which nobody answers.
+// returns gives up a connection on which nothing came since a moment, in ms.
 export function follow(on) {
 	const client = mqtt.connect(`${location.origin.replace(/^http/, 'ws')}/mqtt`, {
 		protocolVersion: 5,
@@ -28,6 +28,7 @@ export function follow(on) {
 	let isUp = false
 	let isComplete = false
 	let marks = 0
+	let heard // when something came, in ms
 	let timer
 	const complete = () => {
 		clearTimeout(timer)
@@ -42,6 +43,7 @@ export function follow(on) {
 		isUp = true
 		isComplete = false
 		marks = 0
+		heard = performance.now()
 		on.up()
 		client.subscribe(filters, { qos: 0 }, (err) => {
 			if (err) client.reconnect()
@@ -49,6 +51,7 @@ export function follow(on) {
 		})
 	})
 	client.on('message', (topic, payload, packet) => {
+		heard = performance.now()
 		on.message(topic, text.decode(payload))
 		if (!packet.retain || isComplete) return
 		if (topic === mark) marks++
@@ -62,7 +65,7 @@ export function follow(on) {
 		isUp = false
 	})
 	client.on('error', () => {}) // close follows
-	return () => {
-		if (isUp) client.end(true, () => client.reconnect())
+	return (since) => {
+		if (isUp && heard < since) client.end(true, () => client.reconnect())
 	}
 }
