@@ -100,7 +100,7 @@ func (c *client) connect(ctx context.Context, connect packets.ConnectParams, pro
 		return err
 	}
 	if ack.ReasonCode != 0 {
-		return newRefusal("CONNECT", c.version, ack.ReasonCode, ack.Properties.ReasonString)
+		return newRefusal("CONNECT", ack.ProtocolVersion, ack.ReasonCode, ack.Properties.ReasonString)
 	}
 	if ack.Properties.MaximumQosFlag {
 		c.maxQoS = ack.Properties.MaximumQos

@@ -131,6 +131,7 @@ object Service "gateway" { import "of broker"; vars.mqtt_mode = name; vars.mqtt_
 `, e.port, l.port())})
 	e.report()
 	ic.Reload()
+	e.report() // again: a reload may take its minute
 	want := e.outputs(map[string]string{
 		"":        `^MQTT OK - connected to 127\.0\.0\.1:\d+`,
 		"boiler":  `^MQTT OK - plant/boiler is .* old`,

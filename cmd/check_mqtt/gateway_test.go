@@ -103,8 +103,9 @@ func (l *loop) follows(cores ...string) {
 	c := mqtttest.Dial(l.t, l.addr, mqtttest.Options{ID: "follows"})
 	defer c.Close()
 	for _, core := range cores {
-		c.Subscribe("$SYS/gateway/core/"+core+"/follows", 0)
-		for c.Next(mqtttest.PUBLISH).Payload() != "1" {
+		topic := "$SYS/gateway/core/" + core + "/follows"
+		c.Subscribe(topic, 0)
+		for p := c.Next(mqtttest.PUBLISH); p.Topic() != topic || p.Payload() != "1"; p = c.Next(mqtttest.PUBLISH) {
 		}
 	}
 }
@@ -251,7 +252,7 @@ func TestGatewayModeWithBothCores(t *testing.T) {
 		l.expect(fmt.Sprintf(through, service, "hard", core), service)
 		l.expect(fmt.Sprintf(through, service, "hard", core), service, "--core", core)
 	}
-	l.expect(timedOut+`only icinga told the state, not nagios$`, "both", "--core", "nagios", "-t", "3s")
+	l.expect(timedOut+`only icinga told the state, not nagios$`, "both", "--core", "nagios", "-t", "5s")
 	l.expect(fmt.Sprintf(rejected, "old", " by icinga"), "old", "--core", "icinga")
 	l.expect(fmt.Sprintf(rejected, "new", " by nagios"), "new", "--core", "nagios")
 	l.expect(fmt.Sprintf(rejected, "none", "( by icinga)?"), "none")

@@ -27,7 +27,8 @@ func parseNumber(text string) (float64, error) {
 }
 
 // parseTime reads a time stamp: Unix seconds with fractions, Unix milliseconds
-// (a number of at least 100,000,000,000), or RFC 3339.
+// (a number of at least 100,000,000,000), or RFC 3339, whose section 5.6 allows
+// lower case and a space before the hour, as Python writes it.
 func parseTime(text string) (time.Time, error) {
 	text = strings.TrimSpace(text)
 	if n, err := strconv.ParseFloat(text, 64); err == nil && n > 0 && n < 1e14 {
@@ -37,7 +38,11 @@ func parseTime(text string) (time.Time, error) {
 		whole, fraction := math.Modf(n)
 		return time.Unix(int64(whole), int64(fraction*1e9)), nil
 	}
-	if at, err := time.Parse(time.RFC3339, text); err == nil {
+	date := strings.ToUpper(text)
+	if len(date) > 10 && date[10] == ' ' {
+		date = date[:10] + "T" + date[11:]
+	}
+	if at, err := time.Parse(time.RFC3339, date); err == nil {
 		return at, nil
 	}
 	return time.Time{}, fmt.Errorf("%s is neither Unix time nor RFC 3339", excerpt([]byte(text)))

@@ -150,12 +150,12 @@ func TestSpans(t *testing.T) {
 
 func TestTimeStamps(t *testing.T) {
 	want := time.Date(2020, 1, 2, 3, 4, 5, 0, time.UTC)
-	for _, text := range []string{"1577934245", " 1577934245.0\n", "1577934245000", "2020-01-02T03:04:05Z", "2020-01-02T04:04:05+01:00"} {
+	for _, text := range []string{"1577934245", " 1577934245.0\n", "1577934245000", "2020-01-02T03:04:05Z", "2020-01-02T04:04:05+01:00", "2020-01-02t03:04:05z", "2020-01-02 04:04:05.000+01:00"} {
 		if got, err := parseTime(text); err != nil || !got.Equal(want) {
 			t.Errorf("parseTime(%q) = %v, %v, want %v", text, got, err, want)
 		}
 	}
-	for _, bad := range []string{"", "yesterday", "-5", "NaN", "1e300", "2020-01-02"} {
+	for _, bad := range []string{"", "yesterday", "-5", "NaN", "1e300", "2020-01-02", "2020-01-02 ", "2020-01-02 03:04:05"} {
 		if got, err := parseTime(bad); err == nil {
 			t.Errorf("parseTime(%q) = %v, want an error", bad, got)
 		}

@@ -1,9 +1,11 @@
 package main
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
+	"slices"
 	"strings"
 
 	"checkbus/checks"
@@ -43,18 +45,7 @@ func (p *probe) passOn(m message) finding {
 // is about does not matter here: whoever runs this check knows.
 func decodeResult(m message) (finding, error) {
 	f := found("")
-	document, err := parseJSON(m.payload)
-	if err != nil {
-		return f, err
-	}
-	fields, ok := document.(map[string]any)
-	if !ok {
-		return f, errors.New("the payload is no JSON object")
-	}
-	for _, name := range []string{"host", "host_name", "service", "service_description"} {
-		delete(fields, name)
-	}
-	payload, err := json.Marshal(fields)
+	payload, err := withoutObject(m.payload)
 	if err != nil {
 		return f, err
 	}
@@ -66,6 +57,35 @@ func decodeResult(m message) (finding, error) {
 		f.take(item.Result)
 	}
 	return f, nil
+}
+
+// objectFields are those of a result that name its object.
+var objectFields = []any{"host", "host_name", "service", "service_description"}
+
+// withoutObject is a result without objectFields. What it has twice stays
+// there twice, for the decoder to refuse.
+func withoutObject(payload []byte) ([]byte, error) {
+	document, err := parseJSON(payload)
+	if err != nil {
+		return nil, err
+	}
+	if _, ok := document.(map[string]any); !ok {
+		return nil, errors.New("the payload is no JSON object")
+	}
+	dec := json.NewDecoder(bytes.NewReader(payload))
+	_, err = dec.Token() // the brace that opens it
+	var members [][]byte
+	for err == nil && dec.More() {
+		var name json.Token
+		var value json.RawMessage
+		name, err = dec.Token()
+		quoted, err2 := json.Marshal(name)
+		err = errors.Join(err, err2, dec.Decode(&value))
+		if !slices.Contains(objectFields, any(name)) {
+			members = append(members, slices.Concat(quoted, []byte(":"), value))
+		}
+	}
+	return slices.Concat([]byte("{"), bytes.Join(members, []byte(",")), []byte("}")), err
 }
 
 // take makes a result the finding.

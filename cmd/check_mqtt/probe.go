@@ -216,6 +216,9 @@ func (s *settings) limited(p checks.Perfdata) checks.Perfdata {
 	return p
 }
 
+// hasLimits reports whether -w or -c is a threshold: an empty one is none.
+func (s *settings) hasLimits() bool { return !s.warn.IsZero() || !s.crit.IsZero() }
+
 // phaseData is performance data of every phase, and of the whole.
 func (p *probe) phaseData() []checks.Perfdata {
 	data := []checks.Perfdata{seconds("time", time.Since(p.started))}

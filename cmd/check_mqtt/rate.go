@@ -45,7 +45,7 @@ func rate(ctx context.Context, p *probe) (finding, error) {
 
 func (p *probe) judgeRate(messages, bytes int, within time.Duration) finding {
 	perSecond := math.Round(float64(messages)/within.Seconds()*1000) / 1000
-	if messages == 0 && !p.given["warning"] && !p.given["critical"] {
+	if messages == 0 && !p.hasLimits() {
 		return p.missing("no %smessage on %s within %v", p.kind(), p.topic, p.listening())
 	}
 	zero := 0.0

@@ -103,7 +103,7 @@ func (p *probe) judgeValue(f *finding, m message, value string, path *jsonPath) 
 		f.Perfdata = append(f.Perfdata, p.limited(checks.Perfdata{Label: "value", Value: n}))
 		return errs
 	}
-	if p.given["warning"] || p.given["critical"] {
+	if p.hasLimits() {
 		errs = append(errs, err)
 	}
 	return errs

@@ -58,6 +58,11 @@ func unlessClosed(err error) error {
 
 // decodeBody reads what follows the fixed header.
 func decodeBody(pk *packets.Packet, body []byte) error {
+	// A broker that does not know MQTT 5 refuses it in its own version (MQTT
+	// 3.1.1, section 3.2.2.3): without properties, by a code that 5 has not.
+	if pk.FixedHeader.Type == packets.Connack && len(body) == 2 && 0 < body[1] && body[1] < 0x80 {
+		pk.ProtocolVersion = 4
+	}
 	decode := decoder(pk)
 	name := packets.PacketNames[pk.FixedHeader.Type]
 	if decode == nil {

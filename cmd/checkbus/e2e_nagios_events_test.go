@@ -199,8 +199,7 @@ func TestEventsAreWhatNagiossLogSays(t *testing.T) {
 	result("disk", 2, 0) // into the old file: Nagios keeps it open until it reloads
 	result("load", 0)
 	waitFor(t, "the last of the old log", func() bool {
-		text, _ := os.ReadFile(rotated)
-		log = strings.Split(strings.TrimSpace(string(text)), "\n")
+		log = realtest.Lines(t, rotated)
 		return slices.ContainsFunc(log, func(line string) bool { return strings.Contains(line, "h0000;load;OK") })
 	})
 	define(append(services, "swap"+still)...)

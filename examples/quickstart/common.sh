@@ -69,7 +69,7 @@ answers() { (: <"/dev/tcp/127.0.0.1/$1") 2>/dev/null; }
 # free_port prints a port that nobody listens on.
 free_port() {
 	local port
-	while port=$((20000 + RANDOM % 12000)) && answers "$port"; do :; done
+	while port=$((10000 + RANDOM % 10000)) && answers "$port"; do :; done
 	echo "$port"
 }
 

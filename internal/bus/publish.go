@@ -13,18 +13,19 @@ const (
 	rejectedRoot = "checkbus/rejected"
 )
 
-// refuse tells of a refused message: on its topic, in the journal and in a
-// counter.
+// refuse tells of a refused message: in a counter, in the journal and on its
+// topic.
 func (b *Bus) refuse(client, topic string, payload []byte, err error) {
 	b.counters.refused[cause(err)].Add(1)
 	b.announce(newRefusal(client, topic, payload, err))
 }
 
+// announce keeps r before it tells of it, for who then asks for the newest.
 func (b *Bus) announce(r Refusal) {
-	b.publish(r.Published(), r, false)
 	if err := b.Refusals.Add(r); err != nil {
 		b.Log.Debug("refusal not kept", "err", err)
 	}
+	b.publish(r.Published(), r, false)
 }
 
 // PublishStatus says on checkbus/status that the gateway is online, or that it

@@ -2,6 +2,7 @@ package bus
 
 import (
 	"errors"
+	"log/slog"
 	"os"
 	"path/filepath"
 	"strconv"
@@ -53,6 +54,24 @@ func TestTheNewestRefusalsAreRead(t *testing.T) {
 func TestNoJournalIsNoRefusals(t *testing.T) {
 	if err := ReadRefusals(t.TempDir(), 5, func(Refusal) error { return errors.New("shown") }); err != nil {
 		t.Error(err)
+	}
+}
+
+// Who hears of a refusal and asks for the newest finds it there.
+func TestARefusalIsKeptBeforeItIsTold(t *testing.T) {
+	dir := t.TempDir()
+	j, err := OpenRefusals(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer j.Close()
+	found := 0
+	b := &Bus{Options: Options{Log: slog.New(slog.DiscardHandler), Refusals: j, Publish: func(string, []byte, bool) error {
+		return ReadRefusals(dir, 1, func(Refusal) error { found++; return nil })
+	}}}
+	b.announce(newRefusal("c", "nagios/web1", nil, checks.ErrInvalid))
+	if found != 1 {
+		t.Errorf("%d refusals were kept when it was told", found)
 	}
 }
 

@@ -234,11 +234,20 @@ func (n *Nagios) stamp(path string) time.Time {
 // Log returns the lines of the log so far.
 func (n *Nagios) Log() []string {
 	n.t.Helper()
-	text, err := os.ReadFile(n.LogFile)
+	return Lines(n.t, n.LogFile)
+}
+
+// Lines returns the lines of a file that may still grow, or be missing. Where a
+// line crosses from one page of the file to the next, its first half can be read
+// while it is written; it counts when it is whole.
+func Lines(t testing.TB, file string) []string {
+	t.Helper()
+	text, err := os.ReadFile(file)
 	if err != nil && !os.IsNotExist(err) {
-		n.t.Fatal(err)
+		t.Fatal(err)
 	}
-	return strings.Split(strings.TrimSuffix(string(text), "\n"), "\n")
+	lines := strings.Split(string(text), "\n")
+	return lines[:len(lines)-1]
 }
 
 func (n *Nagios) count(text string) int {

@@ -3,11 +3,28 @@ package realtest
 import (
 	"fmt"
 	"os"
+	"path/filepath"
+	"slices"
 	"testing"
 	"time"
 
 	"checkbus/checks"
 )
+
+func TestLinesAreWhole(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "log")
+	for text, want := range map[string][]string{"": nil, "one": nil, "one\n": {"one"}, "one\n\ntw": {"one", ""}, "one\n\ntwo\n": {"one", "", "two"}} {
+		if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		if got := Lines(t, file); !slices.Equal(got, want) {
+			t.Errorf("the lines of %q are %q, want %q", text, got, want)
+		}
+	}
+	if got := Lines(t, file+".1"); len(got) > 0 {
+		t.Errorf("the lines of no file are %q", got)
+	}
+}
 
 func TestNagiosTakesResultsAndComesBack(t *testing.T) {
 	n := StartNagios(t, NagiosOptions{Hosts: 2, Services: 2, Objects: []checks.Object{{Host: "web1", Service: "Disk /var"}}})

@@ -38,7 +38,7 @@ func missing(t testing.TB, what string) {
 }
 
 // FreeAddr returns a loopback address that nothing listened on a moment ago. It
-// is none that connections are given (ip(7), ip_local_port_range), nor that
+// is none that connections are given, where these leave room below, nor that
 // another process with this package gets meanwhile, nor one of the last that
 // this process got.
 func FreeAddr(t testing.TB) string {
@@ -65,10 +65,18 @@ func loopback(port int) string { return fmt.Sprint("127.0.0.1:", port) }
 // The ports that FreeAddr returns: each process, as tests of other packages run
 // at the same time, has a block of them.
 const (
-	firstPort  = 20000
 	blocks     = 40
 	blockPorts = 300
 )
+
+// firstPort is that of the first block. The last ends before the ports that
+// connections are given begin (ip(7), ip_local_port_range).
+func firstPort() int {
+	text, _ := os.ReadFile("/proc/sys/net/ipv4/ip_local_port_range")
+	given := 32768 // as Linux has it
+	_, _ = fmt.Sscan(string(text), &given)
+	return max(1024, min(20000, given-blocks*blockPorts))
+}
 
 // A portBlock belongs to the process that listens on its first port.
 type portBlock struct {
@@ -81,7 +89,7 @@ type portBlock struct {
 var ownBlock = sync.OnceValues(func() (*portBlock, error) {
 	begin := rand.IntN(blocks)
 	for i := range blocks {
-		first := firstPort + (begin+i)%blocks*blockPorts
+		first := firstPort() + (begin+i)%blocks*blockPorts
 		if l, err := net.Listen("tcp", loopback(first)); err == nil {
 			return &portBlock{Listener: l, first: first}, nil
 		}
