@@ -48,7 +48,6 @@ func startFirehose(t *testing.T) *firehose {
 		text = strings.Replace(text, quoted, fmt.Sprintf("address = %q", f.addr[listener]), 1)
 	}
 	text = strings.NewReplacer("/etc/checkbus", f.dir, "/var/lib/checkbus", filepath.Join(f.dir, "data")).Replace(text)
-	text += "\n[web]\naddress = \"127.0.0.1:0\"\n"
 	settings := filepath.Join(f.dir, "checkbus.toml")
 	writeFile(t, settings, text+"[web]\naddress = \"\" # else a port that others may have\n")
 	writeFile(t, filepath.Join(f.dir, "acl"), readFile(t, "firehose/acl"))
