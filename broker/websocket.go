@@ -26,6 +26,9 @@ const (
 	// frameBuffer is how many bytes each WebSocket has to read small messages
 	// with, for as long as it is open.
 	frameBuffer = 1 << 10
+	// maxMessage is the largest WebSocket message that is sent, in bytes. A browser
+	// hands out none before its end, which on a slow line is a long time.
+	maxMessage = 32 << 10
 )
 
 // subprotocols are what clients ask for (MQTT 5, 6.0); the second is the name
@@ -175,11 +178,14 @@ func (c *wsConn) Read(p []byte) (int, error) {
 	}
 }
 
-func (c *wsConn) Write(b []byte) (int, error) {
-	if err := c.ws.WriteMessage(websocket.BinaryMessage, b); err != nil {
-		return 0, err
+func (c *wsConn) Write(b []byte) (n int, err error) {
+	for part := range slices.Chunk(b, maxMessage) {
+		if err := c.ws.WriteMessage(websocket.BinaryMessage, part); err != nil {
+			return n, err
+		}
+		n += len(part)
 	}
-	return len(b), nil
+	return n, nil
 }
 
 // Close says good-bye as WebSockets do. It must not be called while a Write

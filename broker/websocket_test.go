@@ -42,10 +42,12 @@ func (g *gateway) openWebSocket(cfg *tls.Config) *websocket.Conn {
 	return ws
 }
 
-// dialWebSocket connects a client that must be let in.
+// dialWebSocket connects a client that must be let in, and is sent no large
+// messages.
 func (g *gateway) dialWebSocket(cfg *tls.Config, o mqtttest.Options) *mqtttest.Client {
 	g.t.Helper()
 	ws := g.openWebSocket(cfg)
+	ws.SetReadLimit(maxMessage)
 	c := mqtttest.Over(g.t, &wsConn{Conn: ws.NetConn(), ws: ws}, o)
 	c.Send(o.Encode())
 	if c.Connack = c.Next(mqtttest.CONNACK); c.Connack.Code() != 0 {

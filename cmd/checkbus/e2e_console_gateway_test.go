@@ -113,3 +113,26 @@ func TestConsoleForgetsTheSysOfBefore(t *testing.T) {
 	g.start()
 	p.until("!" + told("gateway/bridge/peer/up") + "&&" + told("gateway/states/count"))
 }
+
+// A rate is that of now, and a peak that of the last minutes, also for who comes back
+// to the page.
+func TestConsoleChartsTheLastMinutes(t *testing.T) {
+	_, base := startWithConsole(t)
+	p := openConsole(t, base, "/?view=gateway")
+	p.run(`
+		const line = document.querySelector('#charts .line')
+		const values = () => line.getAttribute('d')?.split('L').length ?? 0
+		const asked = () => performance.getEntriesByType('resource').filter((e) => e.name.endsWith('/api/status')).length
+		const now = performance.now.bind(performance)`)
+	p.until(`values() > 1`)
+	p.run(`for (let i = 0; i < 20; i++) document.dispatchEvent(new Event('visibilitychange'))`)
+	p.until(`asked() > 20`)
+	if got := valueOf[bool](p, `values() < now() / 1000 + 1`); !got {
+		t.Error("there is more than one rate a second")
+	}
+	p.run(`
+		let least = values()
+		new MutationObserver(() => least = Math.min(least, values())).observe(line, { attributes: true })
+		performance.now = () => now() + 3_600_000`)
+	p.until(`least === 1`)
+}

@@ -231,7 +231,15 @@ func TestConsoleFeedsPause(t *testing.T) {
 		t.Errorf("%d items are shown while the list is paused, want 2", got)
 	}
 	p.until(`document.getElementById('rejected-pause').textContent === 'Paused, 2 new'`)
+	p.run(`
+		const list = document.getElementById('rejected'), oldest = list.lastElementChild
+		let least = list.childElementCount
+		new MutationObserver(() => least = Math.min(least, list.childElementCount)).observe(list, { childList: true })`)
 	p.click(`#rejected-pause`)
+	p.until(`!oldest.isConnected`) // what was before has been asked for again
+	if got := valueOf[int](p, `least`); got != 2 {
+		t.Errorf("%d items were shown meanwhile, want 2", got)
+	}
 	p.until(`document.querySelectorAll('#rejected li').length === 4 && document.getElementById('rejected-pause').textContent === 'Pause'`)
 	if got, want := valueOf[[]string](p, `[...document.querySelectorAll('#rejected pre')].map((e) => e.textContent)`), []string{"third", "second", "first", "earlier"}; !slices.Equal(got, want) {
 		t.Errorf("payloads %q, want %q", got, want)

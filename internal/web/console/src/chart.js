@@ -1,11 +1,12 @@
 // Small charts of rates.
 import { element, setText } from './text.js'
 
-const samples = 150
+const span = 300_000 // ms, five minutes
 const width = 240
 const height = 56
 
-// A Chart draws the latest values of one figure; format writes one of them.
+// A Chart draws the values of one figure in the last five minutes; format writes one
+// of them.
 export class Chart {
 	constructor(title, format) {
 		this.format = format
@@ -23,16 +24,16 @@ export class Chart {
 		this.element = element('figure', {}, element('figcaption', {}, `${title} `, this.label), this.picture, this.peak)
 	}
 
-	add(value) {
-		this.values.push(value)
-		if (this.values.length > samples) this.values.shift()
+	// add takes the value of a moment, in ms.
+	add(value, now) {
+		this.values.push({ value, at: now })
+		while (now - this.values[0].at > span) this.values.shift()
+		const top = Math.max(...this.values.map((v) => v.value))
 		setText(this.label, this.format(value))
-		const top = Math.max(...this.values, 1e-9)
-		setText(this.peak, `peak ${this.format(Math.max(...this.values))} in 5 min`)
-		const step = width / (samples - 1)
-		const from = samples - this.values.length
-		const points = this.values.map((v, i) => `${((from + i) * step).toFixed(1)},${(height - 2 - (v / top) * (height - 6)).toFixed(1)}`)
-		this.line.setAttribute('d', `M${points.join('L')}`)
-		this.area.setAttribute('d', `M${(from * step).toFixed(1)},${height}L${points.join('L')}L${width},${height}Z`)
+		setText(this.peak, `peak ${this.format(top)} in 5 min`)
+		const x = (v) => (width * (1 - (now - v.at) / span)).toFixed(1)
+		const points = this.values.map((v) => `${x(v)},${(height - 2 - (v.value / (top || 1)) * (height - 6)).toFixed(1)}`).join('L')
+		this.line.setAttribute('d', `M${points}`)
+		this.area.setAttribute('d', `M${x(this.values[0])},${height}L${points}L${width},${height}Z`)
 	}
 }

@@ -1,18 +1,18 @@
 // The page as a client of the bus.
 import mqtt from 'mqtt'
 
-// Who may not read the last of the filters has all that is retained when nothing of
-// it came for this long.
-const quiet = 2000 // ms
+// What is retained comes in the order of the filters. The first of them is one
+// retained message: who got it gets it again, and then has all.
+const mark = 'checkbus/status'
+const filters = [mark, 'checkbus/event/#', 'checkbus/rejected/#', '$SYS/#', 'checkbus/state/#', mark]
 
-// The last one is retained and comes after the others, so that it tells when all
-// retained states have come.
-const filters = ['checkbus/event/#', 'checkbus/rejected/#', '$SYS/#', 'checkbus/state/#', 'checkbus/status']
+// Who may not read it has all when nothing that is retained came for this long.
+const quiet = 2000 // ms
 
 // follow connects, and again whenever the connection is lost. It calls
 // on.message(topic, text), on.complete() when all that is retained has come,
 // on.up(), and on.lost() at once when the connection is gone. The function that it
-// returns gives up a connection on which nobody answers.
+// returns gives up a connection on which nothing came since a moment, in ms.
 export function follow(on) {
 	const client = mqtt.connect(`${location.origin.replace(/^http/, 'ws')}/mqtt`, {
 		protocolVersion: 5,
@@ -27,6 +27,8 @@ export function follow(on) {
 	const text = new TextDecoder()
 	let isUp = false
 	let isComplete = false
+	let marks = 0
+	let heard // when something came, in ms
 	let timer
 	const complete = () => {
 		clearTimeout(timer)
@@ -40,17 +42,22 @@ export function follow(on) {
 	client.on('connect', () => {
 		isUp = true
 		isComplete = false
+		marks = 0
+		heard = performance.now()
 		on.up()
-		client.subscribe(Object.fromEntries(filters.map((f) => [f, { qos: 0 }])), (err) => {
+		client.subscribe(filters, { qos: 0 }, (err) => {
 			if (err) client.reconnect()
-			else if (!isComplete) wait()
+			else if (marks === 0) wait()
 		})
 	})
 	client.on('message', (topic, payload, packet) => {
+		heard = performance.now()
 		on.message(topic, text.decode(payload))
 		if (!packet.retain || isComplete) return
-		if (topic === 'checkbus/status') complete()
-		else wait()
+		if (topic === mark) marks++
+		if (marks === 0) wait()
+		else clearTimeout(timer)
+		if (marks === 2) complete()
 	})
 	client.on('close', () => {
 		clearTimeout(timer)
@@ -58,7 +65,7 @@ export function follow(on) {
 		isUp = false
 	})
 	client.on('error', () => {}) // close follows
-	return () => {
-		if (isUp) client.end(true, () => client.reconnect())
+	return (since) => {
+		if (isUp && heard < since) client.end(true, () => client.reconnect())
 	}
 }

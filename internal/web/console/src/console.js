@@ -217,7 +217,8 @@ function setConnection(state) {
 async function refresh() {
 	if (document.hidden) return
 	if (!known && !asked && !rejected.isPaused) readRefusals()
-	if (!(await gateway.refresh())) giveUp()
+	const began = performance.now()
+	if (!(await gateway.refresh())) giveUp(began)
 	if (shown.view === 'gateway') gateway.showSys()
 	if (shown.view === 'clients') gateway.showClients()
 }

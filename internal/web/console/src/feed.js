@@ -12,6 +12,7 @@ export class Feed {
 		this.pause = byId(`${id}-pause`)
 		this.item = item
 		this.waiting = []
+		this.isStale = false
 		this.came = 0 // while it is paused
 		this.pause.addEventListener('click', () => {
 			this.pause.setAttribute('aria-pressed', String(!this.isPaused))
@@ -26,7 +27,7 @@ export class Feed {
 
 	// isDue tells whether there is something to show.
 	get isDue() {
-		return this.waiting.length > 0
+		return this.isStale || this.waiting.length > 0
 	}
 
 	add(value) {
@@ -35,15 +36,18 @@ export class Feed {
 		if (this.isPaused) this.came++
 	}
 
+	// clear makes what is added next replace the rest.
 	clear() {
 		this.waiting = []
-		this.list.replaceChildren()
+		this.isStale = true
 	}
 
 	render() {
 		setText(this.pause, this.came > 0 ? `Paused, ${number(this.came)} new` : this.isPaused ? 'Paused' : 'Pause')
 		if (this.isPaused) return
 		if (this.isDue) {
+			if (this.isStale) this.list.replaceChildren()
+			this.isStale = false
 			this.list.prepend(...this.waiting.reverse().map(this.item))
 			this.waiting = []
 			while (this.list.childElementCount > most) this.list.lastElementChild.remove()

@@ -6,6 +6,11 @@ const perSecond = (unit) => (n) => `${unit(n)}/s`
 
 const patience = 4000 // ms
 
+// A rate says nothing over a shorter time, as when two answers come at once, and
+// nothing of now over a longer one, as a page in the background does not ask.
+const shortest = 1000 // ms
+const longest = 10_000 // ms
+
 // get asks the gateway; null when it does not tell, undefined when it is silent. A
 // path alone would take over a password in the page's address, which fetch refuses.
 async function get(path) {
@@ -71,19 +76,22 @@ export class Gateway {
 		if (!f) return f !== undefined
 		const now = performance.now()
 		this.draw(f)
-		if (this.before && f.started === this.before.f.started) this.rates(f, this.before.f, (now - this.before.at) / 1000)
+		const { before } = this
+		const since = before?.f.started === f.started ? now - before.at : Infinity
+		if (since < shortest) return true
+		if (since < longest) this.rates(f, before.f, now, since / 1000)
 		this.before = { f, at: now }
 		return true
 	}
 
-	rates(f, before, seconds) {
+	rates(f, before, now, seconds) {
 		const rate = (value) => Math.max(0, (value(f) - value(before)) / seconds)
-		this.charts.results.add(rate((x) => x.results.received))
-		this.charts.events.add(rate((x) => x.events))
-		this.charts.messages.add(rate((x) => x.mqtt.messages_received))
-		this.charts.delivered.add(rate((x) => x.mqtt.messages_sent))
-		this.charts.bytes.add(rate((x) => x.mqtt.bytes_received + x.mqtt.bytes_sent))
-		this.charts.clients.add(f.mqtt.connected)
+		this.charts.results.add(rate((x) => x.results.received), now)
+		this.charts.events.add(rate((x) => x.events), now)
+		this.charts.messages.add(rate((x) => x.mqtt.messages_received), now)
+		this.charts.delivered.add(rate((x) => x.mqtt.messages_sent), now)
+		this.charts.bytes.add(rate((x) => x.mqtt.bytes_received + x.mqtt.bytes_sent), now)
+		this.charts.clients.add(f.mqtt.connected, now)
 	}
 
 	draw(f) {
