@@ -66,7 +66,7 @@ func startFirehose(t *testing.T) *firehose {
 		"--capath /etc/ssl/certs", "--cafile "+ca.File,
 	)
 	f.env = append(os.Environ(), "PATH=/usr/bin:"+os.Getenv("PATH"), // Debian's python3 has paho-mqtt
-		"SSL_CERT_FILE="+ca.File, "NODE_EXTRA_CA_CERTS="+ca.File, "NODE_PATH="+realtest.NodeModules(t))
+		"GOTMPDIR="+f.dir, "SSL_CERT_FILE="+ca.File, "NODE_EXTRA_CA_CERTS="+ca.File, "NODE_PATH="+realtest.NodeModules(t))
 	startLines(t, exec.Command(program, "serve", "-config", settings)).wait(t, "msg=listening")
 	return f
 }

@@ -138,6 +138,7 @@ func TestEventsAreWhatNagiossLogSays(t *testing.T) {
 		"log_service_retries=1", "log_external_commands=1",
 	}})
 	g := startGateway(t, feedTable(n))
+	g.follows()
 	events := g.listen("checkbus/event/#")
 	var log []string // of the files that were rotated
 	marks := 0
@@ -240,6 +241,13 @@ func TestEventsAreWhatNagiossLogSays(t *testing.T) {
 	}
 }
 
+// follows waits until the gateway hears what becomes of its Nagios's objects. Of
+// what changed before, it tells but the last.
+func (g *gateway) follows() {
+	g.t.Helper()
+	waitFor(g.t, "the core's states to be followed", func() bool { return strings.Contains(g.logged(), "following the core's states") })
+}
+
 // knows reports whether there is a retained state of o.
 func (g *gateway) knows(o checks.Object) bool {
 	g.t.Helper()
@@ -252,7 +260,7 @@ func TestFourThousandServicesOfNagiosChangeAtOnce(t *testing.T) {
 	const hosts, services = 40, 100
 	n := realtest.StartNagios(t, realtest.NagiosOptions{Hosts: hosts, Services: services, Config: []string{"log_passive_checks=0"}})
 	g := startGateway(t, feedTable(n))
-	waitFor(t, "Nagios's objects", func() bool { return strings.Contains(g.logged(), "following the core's states") })
+	g.follows()
 	g.changesAtOnce(hosts, services, 2, 0, 1)
 }
 

@@ -65,6 +65,7 @@ func (g *gateway) publishUntilKilled(after, more int) int {
 	c := mqtttest.Dial(g.t, g.addr, mqtttest.Options{ID: "publisher"})
 	var sending sync.WaitGroup
 	defer sending.Wait()
+	defer c.Close()
 	sending.Go(func() {
 		for i := after + 1; ; i++ {
 			m := mqtttest.Message{Topic: "plant/last", Payload: fmt.Sprint(i), QoS: 1, ID: uint16(i%60000 + 1), Retain: true}
