@@ -123,7 +123,25 @@ func TestPasswdCanBeInterrupted(t *testing.T) {
 	if _, err := os.Stat(path); err == nil {
 		t.Error("the file is written")
 	}
-	if _, err := io.WriteString(master, "\r"); err != nil { // ends the read
+	// The read that goes on ends with a line, and then gives the terminal its echo
+	// once more, by a number that may be another file's when the test is over.
+	hideEcho(t, terminal)
+	if _, err := io.WriteString(master, "\r"); err != nil {
+		t.Fatal(err)
+	}
+	awaitEcho(t, terminal, true)
+}
+
+// hideEcho has terminal not show what is typed.
+func hideEcho(t *testing.T, terminal *os.File) {
+	t.Helper()
+	fd := int(terminal.Fd())
+	state, err := unix.IoctlGetTermios(fd, unix.TCGETS)
+	if err != nil {
+		t.Fatal(err)
+	}
+	state.Lflag &^= unix.ECHO
+	if err := unix.IoctlSetTermios(fd, unix.TCSETS, state); err != nil {
 		t.Fatal(err)
 	}
 }
